@@ -1,0 +1,132 @@
+"""The lenses: the question each page asks, and the knobs it has beside the network's.
+
+A lens's own fields are declared like those of `Spec`; the page's widgets, its address and its
+terminal flags follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from winit.fields import Choice, Declared, Integer, Real, Several, declare
+from winit.initializers import FORM, LayerShape
+from winit.spec import Spec
+
+INITIALIZER_LIMIT = 12
+"""At most this many initializers are drawn or compared together."""
+
+
+@dataclass(frozen=True)
+class NoKnobs(Declared):
+    """A lens without knobs of its own."""
+
+
+@dataclass(frozen=True)
+class DistributionsKnobs(Declared):
+    """What Distributions draws beside the network's own initializer, and for which layer."""
+
+    initializers: tuple[str, ...] = declare(
+        ("he_uniform", "torch_default"),
+        Several(FORM, INITIALIZER_LIMIT),
+        label="Drawn beside it",
+        help="Further initializers, drawn over the network's own.",
+    )
+    layer: int = declare(
+        2, Integer(1, 201), label="Layer", help="Which layer of the network is drawn; the last is the output layer."
+    )
+    fan_in: int | None = declare(
+        None,
+        Integer(1, 1024, optional=True),
+        label="fan_in",
+        help="Inputs of a unit. Empty: as in the chosen layer.",
+    )
+    fan_out: int | None = declare(
+        None,
+        Integer(1, 1024, optional=True),
+        label="fan_out",
+        help="Units of the layer. Empty: as in the chosen layer.",
+    )
+    samples: int = declare(
+        100_000,
+        Integer(1, 1_000_000),
+        label="Samples",
+        help="Weights drawn from each initializer: as many layers as that takes.",
+    )
+
+    def shape(self, spec: Spec) -> LayerShape:
+        """Return the shape of the layer that is drawn; a layer beyond the last means the last."""
+        shapes = spec.layer_shapes()
+        chosen = shapes[min(self.layer, len(shapes)) - 1]
+        return LayerShape(self.fan_in or chosen.fan_in, self.fan_out or chosen.fan_out, chosen.layer, chosen.depth)
+
+
+@dataclass(frozen=True)
+class SignalKnobs(Declared):
+    """How many networks are measured."""
+
+    seeds: int = declare(8, Integer(1, 64), label="Seeds", help="Networks that are measured, each from its own seed.")
+
+
+@dataclass(frozen=True)
+class TrainKnobs(Declared):
+    """How many networks learn side by side."""
+
+    seeds: int = declare(4, Integer(1, 16), label="Seeds", help="Networks that learn together, each from its own seed.")
+
+
+@dataclass(frozen=True)
+class CompareKnobs(Declared):
+    """What is compared, and over how many seeds."""
+
+    initializers: tuple[str, ...] = declare(
+        ("glorot_normal", "orthogonal", "random_normal(stddev=0.01)", "random_normal(stddev=1)"),
+        Several(FORM, INITIALIZER_LIMIT),
+        label="Compared with",
+        help="The initializers that compete with the network's own.",
+    )
+    seeds: int = declare(
+        5, Integer(1, 50), label="Seeds", help="Runs of each initializer. Five or more give an interval."
+    )
+    learning_rates: tuple[float, ...] = declare(
+        (),
+        Several(Real(0.0, 1e10, exclusive=True), 12),
+        label="Learning rates",
+        help="Rates to try for each initializer, chosen on one half of the seeds and scored on the other. "
+        "Empty: the network's own.",
+    )
+    curve: str = declare(
+        "loss",
+        Choice(("loss", "train_accuracy", "test_accuracy")),
+        label="Curve",
+        help="What is drawn against the step.",
+    )
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One question asked of the network."""
+
+    slug: str
+    """Name in the address and on the terminal; the empty string is Home."""
+    title: str
+    question: str
+    knobs: type[Declared]
+
+
+_RECORDS = (
+    Lens("", "Home", "Which weight initialization works, and why?", NoKnobs),
+    Lens("distributions", "Distributions", "What does this initializer draw?", DistributionsKnobs),
+    Lens("signal", "Signal", "Does the signal survive the depth?", SignalKnobs),
+    Lens("live", "Train", "Does it learn?", TrainKnobs),
+    Lens("compare", "Compare", "Which one wins, and is that luck?", CompareKnobs),
+)
+
+LENSES: Mapping[str, Lens] = MappingProxyType({lens.slug: lens for lens in _RECORDS})
+"""The lenses by slug, in the order of the navigation."""
+
+
+def together(first: str, others: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the network's initializer followed by the others, each once."""
+    return tuple(dict.fromkeys((first, *others)))

@@ -1,0 +1,95 @@
+"""The address: a network and a lens's knobs as query parameters, and back.
+
+`v` is the version of the defaults: parameters at their default are left out, so an old link must
+open with the defaults it was written under. Nothing here raises for bad input: a refused value
+becomes the default, and the refusal is returned beside it.
+
+>>> write(Spec(depth=30), LENSES["live"].knobs())
+{'v': '1', 'depth': '30'}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from winit.fields import BadInput, Declared, fields_of, nearest
+from winit.lenses import LENSES, Lens
+from winit.spec import Spec
+
+VERSION = "1"
+LIMIT = 1500
+"""Longest query that is read or written, in characters of decoded text."""
+
+# Defaults that differ from today's, by version: {"1": {"depth": 10}} once depth's default has changed.
+_OLD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"1": MappingProxyType({})})
+_FOREIGN = ("embed", "embed_options")
+_OWNERS: tuple[type[Declared], ...] = (Spec, *(lens.knobs for lens in LENSES.values()))
+_NAMES = frozenset(field.name for owner in _OWNERS for field in fields_of(owner))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an address stands for."""
+
+    spec: Spec
+    knobs: Declared
+    problems: tuple[BadInput, ...]
+
+
+def is_stated(query: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an address says anything about a network, rather than leaving it as it is."""
+    return any(name not in _FOREIGN for name in query)
+
+
+def parse(lens: Lens, query: Mapping[str, Sequence[str]]) -> Opened:
+    """Return the network and the knobs of an address, defaults in place of what is missing or refused.
+
+    `query` maps each parameter to all values given for it.
+    """
+    problems: list[BadInput] = []
+    given = {name: list(values) for name, values in query.items() if name not in _FOREIGN}
+    length = sum(len(name) + sum(len(value) + 2 for value in values) for name, values in given.items())
+    if length > LIMIT:
+        problems.append(BadInput("address", f"{length} characters", f"at most {LIMIT} characters"))
+        return Opened(Spec(), lens.knobs(), tuple(problems))
+
+    version = given.pop("v", [VERSION])
+    if len(version) != 1 or version[0] not in _OLD_DEFAULTS:
+        problems.append(BadInput("v", ";".join(version), "one of " + ", ".join(_OLD_DEFAULTS)))
+        version = [VERSION]
+    values: dict[str, Any] = dict(_OLD_DEFAULTS[version[0]])
+
+    readable = {field.name: field for owner in (Spec, lens.knobs) for field in fields_of(owner)}
+    for name, texts in given.items():
+        field = readable.get(name)
+        try:
+            if field is None:
+                if name not in _NAMES:
+                    raise BadInput(
+                        name[:60], ";".join(texts), f"only fields that winit knows{nearest(name, tuple(_NAMES))}"
+                    )
+            elif len(texts) != 1:
+                raise BadInput(name, ";".join(texts), "each parameter once")
+            else:
+                values[name] = field.read(texts[0])
+        except BadInput as problem:
+            problems.append(problem)
+    return Opened(_made(Spec, values), _made(lens.knobs, values), tuple(problems))
+
+
+def _made(owner: type[Declared], values: Mapping[str, Any]) -> Any:
+    return owner(**{field.name: values[field.name] for field in fields_of(owner) if field.name in values})
+
+
+def write(spec: Spec, knobs: Declared, *, full: bool = False) -> dict[str, str]:
+    """Return the query parameters of an address; `full` also writes fields at their default."""
+    query = {"v": VERSION}
+    for part in (spec, knobs):
+        for field in fields_of(type(part)):
+            value = getattr(part, field.name)
+            if value is not None and (full or value != field.default):
+                query[field.name] = field.write(value)
+    return query
