@@ -1,0 +1,129 @@
+"""An ensemble of equal-shaped fully connected networks, as stacked tensors.
+
+Weights are (members, fan_out, fan_in) as in PyTorch, biases (members, fan_out, 1), activations and
+their gradients (members, units, samples). One batched product per layer serves all members, and
+treats each exactly as it would alone: a member's numbers do not depend on its company, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from winit.activations import ACTIVATIONS, Activation
+from winit.initializers import scheme
+from winit.seeds import generator
+from winit.spec import Spec
+
+# torch's own threads lose against one thread per visitor on small tensors, and collapse beside a busy
+# process; a second live Python thread would even make every product single-threaded and slow.
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble: where it starts, from which seed, and how fast it learns."""
+
+    initializer: str
+    seed: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks of one shape. The last layer is linear."""
+
+    activation: Activation
+    weights: tuple[Tensor, ...]
+    """One per layer, (members, fan_out, fan_in)."""
+    biases: tuple[Tensor, ...]
+    """One per layer, (members, fan_out, 1)."""
+
+    @property
+    def members(self) -> int:
+        return self.weights[0].shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weights[0].dtype
+
+    def to(self, dtype: torch.dtype) -> Ensemble:
+        """Return a copy in another precision."""
+        return Ensemble(
+            self.activation,
+            tuple(weight.to(dtype, copy=True) for weight in self.weights),
+            tuple(bias.to(dtype, copy=True) for bias in self.biases),
+        )
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the outputs (members, outputs, samples) for inputs (features, samples) that all members share."""
+        return Workspace(self, x.shape[1]).forward(x.expand(self.members, *x.shape))
+
+
+def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch.float32) -> Ensemble:
+    """Draw the weights and biases of every member: float32 draws, converted to `dtype`.
+
+    Layer l of a member comes from its own stream of the member's seed, so it depends on nothing else.
+    """
+    weights, biases = [], []
+    for shape in spec.layer_shapes():
+        draws = [
+            scheme(member.initializer).draw(shape, generator(member.seed, "weights", shape.layer)) for member in members
+        ]
+        weights.append(torch.stack([weight for weight, _ in draws]).to(dtype))
+        biases.append(torch.stack([bias for _, bias in draws]).unsqueeze(2).to(dtype))
+    return Ensemble(ACTIVATIONS[spec.activation], tuple(weights), tuple(biases))
+
+
+class Workspace:
+    """The buffers of one forward and backward pass of an ensemble, allocated once and used again.
+
+    `pre_activations[l]` and `activations[l]` belong to hidden layer l + 1; after `backward`,
+    `gradients[l]` is the gradient with respect to `pre_activations[l]`.
+    """
+
+    def __init__(self, ensemble: Ensemble, samples: int) -> None:
+        self.ensemble = ensemble
+
+        def buffers(weights: tuple[Tensor, ...]) -> list[Tensor]:
+            return [torch.empty(w.shape[0], w.shape[1], samples, dtype=w.dtype) for w in weights]
+
+        self.pre_activations = buffers(ensemble.weights)
+        self.activations = buffers(ensemble.weights[:-1])
+        self.gradients: list[Tensor] = []
+        self._gradient_buffers = buffers
+        self._inputs: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs (members, outputs, samples) for inputs (members, features, samples)."""
+        ensemble = self.ensemble
+        self._inputs = h = x
+        for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+            z = torch.bmm(weight, h, out=self.pre_activations[layer]).add_(bias)
+            if layer < len(self.activations):
+                h = ensemble.activation.forward(z, self.activations[layer])
+        return z
+
+    def backward(self, output_gradient: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the gradients of all weights and biases, summed over the samples of the last forward pass.
+
+        `output_gradient` is the gradient with respect to the outputs, (members, outputs, samples).
+        """
+        ensemble = self.ensemble
+        if not self.gradients:
+            self.gradients = self._gradient_buffers(ensemble.weights[:-1])
+            self._weight_gradients = [torch.empty_like(w) for w in ensemble.weights]
+            self._bias_gradients = [torch.empty_like(b) for b in ensemble.biases]
+        delta = output_gradient
+        for layer in range(len(ensemble.weights) - 1, -1, -1):
+            below = self.activations[layer - 1] if layer else self._inputs
+            assert below is not None, "backward needs a forward pass first"
+            torch.bmm(delta, below.mT, out=self._weight_gradients[layer])
+            torch.sum(delta, dim=2, keepdim=True, out=self._bias_gradients[layer])
+            if layer:
+                grad = torch.bmm(ensemble.weights[layer].mT, delta, out=self.gradients[layer - 1])
+                delta = ensemble.activation.backward(grad, self.pre_activations[layer - 1], below, grad)
+        return self._weight_gradients, self._bias_gradients

@@ -1,0 +1,78 @@
+"""The optimizers: each a small state with an in-place update, as torch.optim defines them.
+
+All of them work on stacked parameters (members, ...) with one learning rate per member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Optimizer(Protocol):
+    """Updates the parameters it was made for."""
+
+    def update(self, gradients: Sequence[Tensor]) -> None:
+        """Move the parameters along the mean gradients of a batch; the gradients may be overwritten."""
+        ...
+
+
+class Sgd:
+    """w <- w - rate * g (torch.optim.SGD)."""
+
+    def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
+        self.parameters = parameters
+        self.step = -rates.view(-1, 1, 1)
+
+    def update(self, gradients: Sequence[Tensor]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.addcmul_(gradient, self.step)
+
+
+class Momentum:
+    """v <- 0.9 v + g, w <- w - rate * v (torch.optim.SGD with momentum 0.9)."""
+
+    MOMENTUM = 0.9
+
+    def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
+        self.parameters = parameters
+        self.step = -rates.view(-1, 1, 1)
+        self.velocities = [torch.zeros_like(parameter) for parameter in parameters]
+
+    def update(self, gradients: Sequence[Tensor]) -> None:
+        for parameter, gradient, velocity in zip(self.parameters, gradients, self.velocities, strict=True):
+            velocity.mul_(self.MOMENTUM).add_(gradient)
+            parameter.addcmul_(velocity, self.step)
+
+
+class Adam:
+    """Adam with beta 0.9, 0.999 and epsilon 1e-8 (Kingma & Ba 2015, algorithm 1; torch.optim.Adam)."""
+
+    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
+        self.parameters = parameters
+        self.rates = rates.view(-1, 1, 1)
+        self.means = [torch.zeros_like(parameter) for parameter in parameters]
+        self.squares = [torch.zeros_like(parameter) for parameter in parameters]
+        self.count = 0
+
+    def update(self, gradients: Sequence[Tensor]) -> None:
+        self.count += 1
+        step = self.rates * (-1 / (1 - self.BETA1**self.count))
+        root_correction = (1 - self.BETA2**self.count) ** 0.5
+        for parameter, gradient, mean, square in zip(self.parameters, gradients, self.means, self.squares, strict=True):
+            mean.lerp_(gradient, 1 - self.BETA1)
+            square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
+            denominator = torch.sqrt(square, out=gradient).div_(root_correction).add_(self.EPSILON)
+            parameter.addcmul_(mean.div(denominator), step)
+
+
+OPTIMIZERS: Mapping[str, Callable[[Sequence[Tensor], Tensor], Optimizer]] = MappingProxyType(
+    {"sgd": Sgd, "momentum": Momentum, "adam": Adam}
+)
+"""The catalogue, by the names of the spec."""
