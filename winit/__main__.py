@@ -1,0 +1,358 @@
+"""The lenses from a terminal: `python -m winit LENS [--field value ...]`.
+
+One JSON object on standard output, progress on standard error. Bad input: exit code 2 and one line
+that names the field, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+
+from winit import comparison, distributions, export, permalink, signal, training
+from winit.activations import ACTIVATIONS
+from winit.datasets import DATASETS
+from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, declare, fields_of, nearest
+from winit.initializers import FRAMEWORKS, INITIALIZERS
+from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
+from winit.spec import Spec
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class _Recording(Declared):
+    """How densely a run is recorded."""
+
+    every: int | None = declare(
+        None, Integer(1, 100_000, optional=True), label="Every", help="Record each so many steps; without it, about 45."
+    )
+
+
+@dataclass(frozen=True)
+class _Code(Declared):
+    """Which framework the code is for."""
+
+    framework: str = declare("torch", Choice(FRAMEWORKS), label="Framework", help="Whose code is written.")
+
+
+@dataclass(frozen=True)
+class _Catalogue(Declared):
+    """Nothing to set."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One lens on the terminal: its own flags, and what it computes."""
+
+    summary: str
+    owners: tuple[type[Declared], ...]
+    run: Callable[..., dict[str, Any]]
+    """Called with one instance of each owner, in order."""
+
+
+def _catalogue() -> dict[str, Any]:
+    def described(field: Field) -> dict[str, Any]:
+        return {"name": field.name, "default": field.default, "range": field.kind.allowed, "help": field.help}
+
+    return {
+        "initializers": [
+            {
+                "name": record.name,
+                "aliases": record.aliases,
+                "family": record.family,
+                "parameters": [described(parameter) for parameter in record.parameters],
+                "purpose": record.purpose,
+                "source": record.source,
+            }
+            for record in INITIALIZERS.values()
+        ],
+        "activations": [
+            {"name": record.name, "formula": record.formula, "source": record.source} for record in ACTIVATIONS.values()
+        ],
+        "datasets": [
+            {
+                "name": record.name,
+                "description": record.description,
+                "features": record.features,
+                "classes": record.outputs or None,
+                "source": record.source,
+            }
+            for record in DATASETS.values()
+        ],
+        "fields": [described(field) for field in fields_of(Spec)],
+    }
+
+
+def _moments(moments: distributions.Moments) -> dict[str, Any]:
+    unbounded = [name for name, value in asdict(moments).items() if not math.isfinite(value)]
+    return asdict(moments) | ({"reasons": dict.fromkeys(unbounded, "unbounded")} if unbounded else {})
+
+
+def _distributions(spec: Spec, knobs: DistributionsKnobs) -> dict[str, Any]:
+    shape = knobs.shape(spec)
+    found = []
+    for name in together(spec.initializer, knobs.initializers):
+        drawn = distributions.draw(name, shape, knobs.samples, spec.seed)
+        found.append(
+            {
+                "name": drawn.initializer,
+                "formula": drawn.formula.text,
+                "asked": _moments(drawn.asked),
+                "drawn": _moments(drawn.drawn),
+                "samples": drawn.samples,
+                "distinct_rows": drawn.distinct_rows,
+                "singular_values": distributions.singular_values(name, shape, spec.seed),
+            }
+        )
+    return {"fan_in": shape.fan_in, "fan_out": shape.fan_out, "layer": shape.layer, "initializers": found}
+
+
+_NO_THEORY = "not computed in this version"
+
+
+def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
+    found = signal.measure(spec, knobs.seeds)
+
+    def moments(log10: np.ndarray[Any, np.dtype[np.float64]], layer: int) -> dict[str, Any]:
+        values = log10[:, layer]
+        low, high = (float(value) for value in np.quantile(values, (0.1, 0.9), method="nearest"))
+        middle = float(np.median(values))
+        result: dict[str, Any] = {
+            "measured": signal.power(middle),
+            "low": signal.power(low),
+            "high": signal.power(high),
+            "log10_measured": middle,
+            "theory": None,
+            "theory_low": None,
+            "theory_high": None,
+            "log10_theory": None,
+            "theory_reason": _NO_THEORY,
+        }
+        if not math.isfinite(middle):
+            result["reason"] = "every value is 0" if middle < 0 else "left the finite numbers"
+        elif result["measured"] in (0.0, math.inf):
+            result["reason"] = "beyond double precision; the logarithm is right"
+        return result
+
+    layers = [
+        {
+            "layer": layer + 1,
+            "forward": moments(found.forward_log10, layer),
+            "backward": moments(found.backward_log10, layer),
+            "activation_mean": float(np.median(found.activation_mean[:, layer])),
+            "variance_over_samples": float(np.median(found.variance_over_samples[:, layer])),
+            "dead_fraction": float(np.median(found.dead_fraction[:, layer])),
+            "saturated_fraction": None,
+            "saturated_reason": _NO_THEORY,
+        }
+        for layer in range(spec.depth)
+    ]
+    return {"seeds": found.seeds, "samples": found.samples, "layers": layers, "verdict": signal.verdict(found)}
+
+
+def _members(history: training.History) -> list[dict[str, Any]]:
+    found = []
+    for number, member in enumerate(history.members):
+        final: dict[str, Any] = {
+            "loss": history.final_loss[number],
+            "train_accuracy": history.final_train_accuracy[number],
+            "test_accuracy": history.final_test_accuracy[number],
+        }
+        left = history.diverged_at[number]
+        if left is not None:
+            final["reason"] = f"the loss left the finite numbers at step {left}"
+        found.append(
+            {
+                "initializer": member.initializer,
+                "seed": member.seed,
+                "learning_rate": member.learning_rate,
+                "status": history.statuses[number],
+                "diverged_at": left,
+                "loss": history.loss[number],
+                "train_accuracy": history.train_accuracy[number],
+                "test_accuracy": history.test_accuracy[number],
+                "final": final,
+            }
+        )
+    return found
+
+
+def _finish(run: training.Training) -> training.History:
+    """Train to the end, with progress on standard error."""
+    end = "\r" if sys.stderr.isatty() else "\n"
+    shown = -10
+    for _ in run:
+        percent = int(100 * run.progress)
+        if percent >= shown + 10 or run.is_finished:
+            shown = percent
+            print(f"{len(run.members)} networks, step {run.step} of {run.spec.steps}", end=end, file=sys.stderr)
+    return run.history()
+
+
+def _train(spec: Spec, knobs: TrainKnobs, recording: _Recording) -> dict[str, Any]:
+    history = _finish(training.train(spec, knobs.seeds, every=recording.every))
+    return {"steps": history.steps, "constant_loss": history.constant_loss, "members": _members(history)}
+
+
+def _compare(spec: Spec, knobs: CompareKnobs, recording: _Recording) -> dict[str, Any]:
+    found = comparison.conclude(_finish(comparison.start(spec, knobs, every=recording.every)))
+    ranking = [
+        {
+            "initializer": rank.initializer,
+            "learning_rates": rank.learning_rates,
+            "score": asdict(rank.score) | ({"reason": "no interval below 5 seeds"} if rank.score.low is None else {}),
+            **rank.counts,
+        }
+        for rank in found.ranking
+    ]
+    history = found.history
+    return {
+        "steps": history.steps,
+        "constant_loss": history.constant_loss,
+        "members": _members(history),
+        "ranking": ranking,
+    }
+
+
+def _code(spec: Spec, chosen: _Code) -> dict[str, Any]:
+    shape = DistributionsKnobs().shape(spec)
+    return {"framework": chosen.framework, "code": export.snippet(spec.initializer, chosen.framework, shape, spec.seed)}
+
+
+def _link(spec: Spec, knobs: Declared) -> dict[str, Any]:
+    return {"query": urlencode(permalink.write(spec, knobs))}
+
+
+COMMANDS: Mapping[str, Command] = {
+    "catalogue": Command("the initializers, activations, data sets and fields", (_Catalogue,), lambda _: _catalogue()),
+    "distributions": Command("what initializers draw", (Spec, DistributionsKnobs), _distributions),
+    "signal": Command("how large activations and gradients are, by layer", (Spec, SignalKnobs), _signal),
+    "train": Command("a network learning, step by step", (Spec, TrainKnobs, _Recording), _train),
+    "compare": Command("several initializers against each other", (Spec, CompareKnobs, _Recording), _compare),
+    "code": Command("one layer, written for a framework", (Spec, _Code), _code),
+}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value made of JSON's types; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _usage(command: str, owners: Sequence[type[Declared]]) -> str:
+    """Return the help of a lens, from the declarations of its fields."""
+    parser = argparse.ArgumentParser(prog=f"python -m winit {command}", add_help=False)
+    for field in (field for owner in owners for field in fields_of(owner)):
+        default = "none" if field.default is None else field.write(field.default) or "none"
+        text = f"{field.help} {field.kind.allowed}; default {default}".replace("%", "%%")
+        parser.add_argument(_flag(field.name), metavar="VALUE", help=text)
+    return parser.format_help()
+
+
+def _read(owners: Sequence[type[Declared]], arguments: Sequence[str]) -> list[Declared]:
+    """Return one instance of each owner from `--field value` pairs. Raises `BadInput`.
+
+    Read here rather than by argparse, which takes a value such as -inf for a flag.
+    """
+    fields = {field.name: field for owner in owners for field in fields_of(owner)}
+    flags = {_flag(name): name for name in fields}
+    given: dict[str, list[str]] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        flag, tied, text = argument.partition("=")
+        if flag not in flags:
+            raise BadInput("flag", flag, f"one of {' '.join(flags)}{nearest(flag, tuple(flags))}")
+        value = text if tied else next(rest, None)
+        if value is None:
+            raise BadInput(flags[flag], "", fields[flags[flag]].kind.allowed)
+        given.setdefault(flags[flag], []).append(value)
+
+    # The network's initializer is the first of a list where a lens draws or compares several.
+    if "initializers" in fields:
+        listed = [text for texts in given.pop("initializers", []) for text in texts.split(";")]
+        names = given.pop("initializer", []) + listed
+        if names:
+            given["initializer"], given["initializers"] = names[:1], names[1:]
+    values: dict[str, Any] = {}
+    for name, texts in given.items():
+        field = fields[name]
+        if isinstance(field.kind, Several):
+            values[name] = field.read(";".join(texts))
+        elif len(texts) > 1:
+            raise BadInput(name, " and ".join(texts), "it once")
+        else:
+            values[name] = field.read(texts[0])
+    return [owner(**{f.name: values[f.name] for f in fields_of(owner) if f.name in values}) for owner in owners]
+
+
+class _Help(Exception):
+    """Raised with the help text when it was asked for."""
+
+
+def run(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the result of a command line. Raises `BadInput`."""
+    known = [*COMMANDS, "link"]
+    if not arguments or arguments[0] not in known:
+        raise BadInput("lens", arguments[0] if arguments else "", "one of " + ", ".join(known))
+    name, rest = arguments[0], list(arguments[1:])
+    if name == "link":
+        slugs = {slug or "home": lens for slug, lens in LENSES.items()}
+        if not rest or rest[0] not in slugs:
+            raise BadInput("page", rest[0] if rest else "", "one of " + ", ".join(slugs))
+        command = Command("", (Spec, slugs[rest[0]].knobs), _link)
+        name, rest = f"link {rest[0]}", rest[1:]
+    else:
+        command = COMMANDS[name]
+    if {"-h", "--help"} & set(rest):
+        raise _Help(_usage(name, command.owners))
+    values = _read(command.owners, rest)
+    result: dict[str, Any] = {"version": VERSION}
+    if isinstance(values[0], Spec):
+        result["spec"] = values[0].values()
+    return result | command.run(*values)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: python -m winit LENS [--field value ...]; python -m winit LENS --help lists the fields\n")
+        for name, command in COMMANDS.items():
+            print(f"  {name:14} {command.summary}")
+        print(f"  {'link':14} the query of a page's address: link PAGE [--field value ...]")
+        return 0 if arguments else 2
+    try:
+        result = run(arguments)
+    except BadInput as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except _Help as help_text:
+        print(help_text)
+        return 0
+    print(json.dumps(_plain(result), allow_nan=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
