@@ -139,7 +139,7 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
         }
         if not math.isfinite(middle):
             result["reason"] = "every value is 0" if middle < 0 else "left the finite numbers"
-        elif result["measured"] in (0.0, math.inf):
+        elif not all(0 < result[name] < math.inf for name in ("measured", "low", "high")):
             result["reason"] = "beyond double precision; the logarithm is right"
         return result
 
@@ -153,6 +153,13 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
             "dead_fraction": float(np.median(found.dead_fraction[:, layer])),
             "saturated_fraction": None,
             "saturated_reason": _NO_THEORY,
+            **(
+                {"reason": "beyond double precision"}
+                if not np.isfinite(
+                    [np.median(found.activation_mean[:, layer]), np.median(found.variance_over_samples[:, layer])]
+                ).all()
+                else {}
+            ),
         }
         for layer in range(spec.depth)
     ]
@@ -170,6 +177,8 @@ def _members(history: training.History) -> list[dict[str, Any]]:
         left = history.diverged_at[number]
         if left is not None:
             final["reason"] = f"the loss left the finite numbers at step {left}"
+        elif not math.isfinite(history.final_loss[number]):
+            final["reason"] = "the loss on the whole training set is not finite"
         found.append(
             {
                 "initializer": member.initializer,

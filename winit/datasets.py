@@ -205,11 +205,16 @@ def load(name: str) -> Data:
         scaled.setflags(write=False)
         return scaled
 
+    def labels(part: NDArray[np.int64]) -> NDArray[np.int64]:
+        whole: NDArray[np.int64] = part.astype(np.int64)
+        whole.setflags(write=False)
+        return whole
+
     return Data(
         standardized(train_x),
-        train_y.astype(np.int64),
+        labels(train_y),
         standardized(test_x),
-        test_y.astype(np.int64),
+        labels(test_y),
         record.outputs,
     )
 

@@ -52,11 +52,13 @@ def snippet(initializer: str, framework: str, shape: LayerShape, seed: int) -> s
     if framework == "jax" and bound.rule.bias is not None:
         bias = bound.rule.bias(shape)
         code += (
-            f"\nkey, bias_key = jax.random.split(key)"
             f"\nbias = jax.random.uniform(bias_key, ({shape.fan_out},),"
             f" minval={bias.minimum!r}, maxval={bias.maximum!r})"
         )
-    return _SNIPPETS[framework].format(code=code, seed=seed, fan_in=shape.fan_in, fan_out=shape.fan_out)
+    text = _SNIPPETS[framework]
+    if framework == "jax" and bound.rule.bias is not None:
+        text = text.replace("key = jax.random.key({seed})", "key, bias_key = jax.random.split(jax.random.key({seed}))")
+    return text.format(code=code, seed=seed, fan_in=shape.fan_in, fan_out=shape.fan_out)
 
 
 __all__ = ["FRAMEWORKS", "LABELS", "line", "snippet"]

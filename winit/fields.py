@@ -23,7 +23,10 @@ _SHOWN_LIMIT = 60
 
 def shown(value: object) -> str:
     """Return a bad value as it may be repeated to a reader: short, one line, control characters escaped."""
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = "a number of thousands of digits"
     text = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: _SHOWN_LIMIT + 1]
     )
@@ -37,7 +40,7 @@ class BadInput(ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field}: {shown(value)} is not allowed; give {allowed}")
+        super().__init__(f"{shown(field)[1:-1]}: {shown(value)} is not allowed; give {allowed}")
 
 
 class Refused(ValueError):

@@ -4,7 +4,7 @@ A record is a scheme with parameters; `bind` turns a text form such as `random_n
 into a `Scheme`, which draws the weights and biases of a layer. The named scalings all follow from
 `variance_scaling`, as in `jax.nn.initializers`. Adding an initializer is adding one record.
 
->>> scheme("he_normal").law(LayerShape(fan_in=64, fan_out=64)).variance
+>>> round(scheme("he_normal").law(LayerShape(fan_in=64, fan_out=64)).variance, 12)
 0.03125
 """
 
@@ -229,7 +229,7 @@ _RECORDS = (
         {
             "keras": _keras("Constant(value={value})"),
             "torch": _torch("constant_(layer.weight, {value})"),
-            "jax": "jnp.full(({fan_in}, {fan_out}), {value})",
+            "jax": "jnp.full(({fan_in}, {fan_out}), {value}, dtype=float)",
         },
         (_parameter("value", 0.0, -1e30, 1e30, "The value of every weight."),),
     ),
@@ -357,7 +357,7 @@ _RECORDS = (
             ),
             _choice("nonlinearity", "leaky_relu", tuple(_GAINS), "The activation whose gain PyTorch looks up."),
         ),
-        derived=lambda a, nonlinearity, **_: {"scale": number_text(_kaiming_scale(a, nonlinearity))},
+        derived=lambda a, nonlinearity, **_: {"scale": f"{_kaiming_scale(a, nonlinearity):.15g}"},
     ),
     Initializer(
         "lecun_normal",
@@ -395,7 +395,7 @@ _RECORDS = (
             "jax": _jax('variance_scaling({scale}, "{mode}", "{jax_distribution}")'),
         },
         (
-            _parameter("scale", 1.0, 0.0, 1e30, "Variance of a weight times the fan, above 0.", exclusive=True),
+            _parameter("scale", 1.0, 1e-30, 1e30, "Variance of a weight times the fan."),
             _choice("mode", "fan_in", tuple(_FANS), "Which number divides the scale."),
             _choice("distribution", "truncated_normal", tuple(_SHAPES), "The shape of the law."),
         ),

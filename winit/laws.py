@@ -67,7 +67,7 @@ def _within(draw: torch.Tensor, low: float, high: float) -> torch.Tensor:
     bounds = np.array([low, high])
     rounded = bounds.astype(np.float32)
     inward = np.nextafter(rounded, np.array([np.inf, -np.inf], dtype=np.float32))
-    outside = np.array([rounded[0] < low, rounded[1] > high])
+    outside = np.array([rounded[0] < bounds[0], rounded[1] > bounds[1]])
     low32, high32 = np.where(outside, inward, rounded)
     return draw.clamp_(float(low32), float(high32))
 
@@ -124,6 +124,10 @@ class Normal(Law):
         return self.sigma**2
 
     @property
+    def standard_deviation(self) -> float:
+        return self.sigma
+
+    @property
     def minimum(self) -> float:
         return -math.inf if self.sigma > 0 else self.mu
 
@@ -163,6 +167,10 @@ class TruncatedNormal(Law):
     @property
     def variance(self) -> float:
         return self.sigma**2
+
+    @property
+    def standard_deviation(self) -> float:
+        return self.sigma
 
     @property
     def minimum(self) -> float:
@@ -244,6 +252,10 @@ class Orthogonal(Law):
         return self.gain**2 / self.n
 
     @property
+    def standard_deviation(self) -> float:
+        return abs(self.gain) / math.sqrt(self.n)
+
+    @property
     def minimum(self) -> float:
         return -abs(self.gain)
 
@@ -257,7 +269,7 @@ class Orthogonal(Law):
         tall = torch.empty(*batch, max(rows, columns), min(rows, columns)).normal_(generator=generator)
         q, r = torch.linalg.qr(tall)
         signs = torch.diagonal(r, dim1=-2, dim2=-1).sign()
-        q = q.mul_(torch.where(signs == 0, 1.0, signs).unsqueeze(-2)).mul_(self.gain)
+        q = q.mul_(torch.where(signs == 0, 1.0, signs).unsqueeze(-2)).mul_(self.gain).add_(0.0)
         return (q if rows >= columns else q.mT).contiguous()
 
     def density(self, x: Array) -> Array:

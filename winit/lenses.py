@@ -14,7 +14,7 @@ from winit.fields import Choice, Declared, Integer, Real, Several, declare
 from winit.initializers import FORM, LayerShape
 from winit.spec import Spec
 
-INITIALIZER_LIMIT = 12
+INITIALIZER_LIMIT = 10
 """At most this many initializers are drawn or compared together."""
 
 

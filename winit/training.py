@@ -241,7 +241,7 @@ class Training(Iterator[Snapshot]):
         snapshot = Snapshot(self.step, loss, accuracy, test_accuracy, tuple(self._diverged_at), None)
         self.snapshots.append(snapshot)
         if self._layer_statistics:
-            return Snapshot(**{**vars(snapshot), "layers": self._measure_layers()})
+            return Snapshot(**{**vars(snapshot), "layers": self.measure_layers()})
         return snapshot
 
     def probabilities(self, x: datasets.Features) -> Array:
@@ -306,7 +306,8 @@ class Training(Iterator[Snapshot]):
         return means, np.where(undefined, np.nan, accuracy)
 
     @torch.inference_mode()
-    def _measure_layers(self) -> LayerStatistics:
+    def measure_layers(self) -> LayerStatistics:
+        """Return what flows through the hidden layers now."""
         samples = min(_STATISTICS_SAMPLES, self._evaluation)
         ensemble = self.ensemble.to(torch.float64)
         workspace = Workspace(ensemble, samples)

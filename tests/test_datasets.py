@@ -1,0 +1,235 @@
+"""The data sets: shapes, splits, standardization, determinism and the yardstick loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.spatial import cKDTree
+from sklearn import datasets as sklearn_datasets
+
+from winit import datasets
+from winit.datasets import DATASETS, Data, gaussian, load
+
+Array = NDArray[np.float64]
+
+LABELLED = [name for name, record in DATASETS.items() if record.has_labels]
+PLANE = [name for name in LABELLED if DATASETS[name].features == 2]
+EACH = pytest.mark.parametrize("name", LABELLED)
+
+
+def _everything(data: Data) -> NDArray[np.float32]:
+    return np.concatenate([data.train_x, data.test_x])
+
+
+def test_the_catalogue_in_order() -> None:
+    assert list(DATASETS) == ["digits", "moons", "circles", "spirals", "xor", "blobs", "gaussian"]
+    assert {name: record.name for name, record in DATASETS.items()} == {name: name for name in DATASETS}
+    with pytest.raises(ValueError, match="twice"):
+        datasets._catalogue((DATASETS["moons"], DATASETS["moons"]))
+    for record in DATASETS.values():
+        assert record.label
+        assert record.description
+        assert record.source
+
+
+@EACH
+def test_shapes_and_types_are_as_declared(name: str) -> None:
+    record, data = DATASETS[name], load(name)
+    for x, y in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
+        assert x.shape == (len(y), record.features)
+        assert x.dtype == np.float32
+        assert y.dtype == np.int64
+        assert y.ndim == 1
+        assert np.isfinite(x).all()
+        assert set(y.tolist()) == set(range(record.outputs))
+    assert data.features == record.features
+    assert data.outputs == record.outputs
+    assert data.is_classification
+    assert len(data.test_x) == record.test_size
+
+
+def test_digits() -> None:
+    data = load("digits")
+    assert (len(data.train_x), len(data.test_x)) == (1437, 360)
+    assert data.features == 64
+    assert data.outputs == 10
+    silent = ~data.train_x.any(axis=0)
+    assert silent.sum() == 3
+    # The same three never vary in the whole table, so that the split hides no pixel.
+    pixels = sklearn_datasets.load_digits().data
+    np.testing.assert_array_equal(np.flatnonzero(silent), np.flatnonzero(pixels.std(axis=0) == 0))
+    assert not data.test_x[:, silent].any()
+
+
+@pytest.mark.parametrize("name", PLANE)
+def test_tasks_in_the_plane_have_a_thousand_points(name: str) -> None:
+    data = load(name)
+    assert (len(data.train_x), len(data.test_x)) == (800, 200)
+    assert len(np.unique(_everything(data), axis=0)) == 1000
+
+
+@EACH
+def test_features_are_standardized_by_the_training_part(name: str) -> None:
+    data = load(name)
+    train = data.train_x.astype(np.float64)
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-6)
+    varying = train.any(axis=0)
+    np.testing.assert_allclose(train.std(axis=0)[varying], 1, atol=1e-6)
+    assert varying.sum() == (61 if name == "digits" else 2)
+    # The test part goes through the same map: its moments are near, not exact.
+    test = data.test_x.astype(np.float64)[:, varying]
+    assert np.abs(test.mean(axis=0)).max() > 1e-4
+    assert np.abs(np.median(test.std(axis=0)) - 1) < 0.2
+
+
+@EACH
+def test_samples_are_those_of_the_source(name: str) -> None:
+    """But for an affine map of each feature, the two parts together are the table, each sample with its class."""
+    record, data = DATASETS[name], load(name)
+    assert record.build is not None
+    x, y = record.build()
+
+    def comparable(values: Array) -> Array:
+        deviation = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
+
+    distance, found = cKDTree(comparable(x)).query(comparable(_everything(data).astype(np.float64)))
+    assert distance.max() < 1e-4
+    assert len(set(found.tolist())) == len(x)
+    np.testing.assert_array_equal(y[found], np.concatenate([data.train_y, data.test_y]))
+
+
+@EACH
+def test_classes_are_balanced_and_stratified(name: str) -> None:
+    data = load(name)
+    for y in (data.train_y, data.test_y):
+        shares = np.bincount(y, minlength=data.outputs) / len(y)
+        # Digits are counted, not made; the classes of xor are drawn: five standard errors.
+        slack = {"digits": 0.01, "xor": 5 * 0.5 / math.sqrt(1000)}.get(name, 1 / len(data.test_y))
+        np.testing.assert_allclose(shares, 1 / data.outputs, atol=slack)
+    train, test = (np.bincount(y, minlength=data.outputs) / len(y) for y in (data.train_y, data.test_y))
+    np.testing.assert_allclose(train, test, atol=1 / len(data.test_y))
+
+
+@EACH
+def test_loading_is_deterministic_and_cached(name: str) -> None:
+    first = load(name)
+    assert load(name) is first
+    np.random.seed(1)
+    torch.manual_seed(1)
+    again = load.__wrapped__(name)
+    assert again is not first
+    for field in ("train_x", "train_y", "test_x", "test_y"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(first, field))
+
+
+@EACH
+def test_a_cached_table_cannot_be_written_to(name: str) -> None:
+    data = load(name)
+    for part in (data.train_x, data.test_x, data.train_y, data.test_y):
+        assert not part.flags.writeable
+
+
+@EACH
+def test_constant_loss_is_that_of_the_best_constant_predictor(name: str) -> None:
+    data = load(name)
+    frequencies = np.bincount(data.train_y) / len(data.train_y)
+    logits = torch.tensor(np.log(frequencies)).expand(len(data.train_y), -1)
+    direct = torch.nn.functional.cross_entropy(logits, torch.tensor(data.train_y))
+    assert data.constant_loss == pytest.approx(float(direct), rel=1e-12)
+    assert data.constant_loss <= math.log(data.outputs)
+    assert data.constant_loss == pytest.approx(math.log(data.outputs), abs=0.01)
+    # No other constant does better: it is a minimum over the simplex.
+    for shift in range(data.outputs):
+        other = logits + 0.1 * torch.nn.functional.one_hot(torch.tensor(shift), data.outputs)
+        assert float(torch.nn.functional.cross_entropy(other, torch.tensor(data.train_y))) > data.constant_loss
+
+
+def _data(y: NDArray[Any], outputs: int) -> Data:
+    x = np.zeros((len(y), 1), dtype=np.float32)
+    return Data(x, y, x, y, outputs)
+
+
+def test_constant_loss_of_a_class_that_never_occurs_and_of_a_single_class() -> None:
+    assert _data(np.array([0, 0, 2, 2]), 3).constant_loss == pytest.approx(math.log(2), rel=1e-14)
+    assert _data(np.array([1, 1, 1]), 3).constant_loss == 0
+    assert _data(np.array([0, 0, 0, 1]), 2).constant_loss == pytest.approx(stats.entropy([3, 1]), rel=1e-14)
+
+
+def test_constant_loss_of_a_regression_is_the_mean_variance() -> None:
+    y = np.random.default_rng(0).normal(3.0, [1.0, 5.0], (50, 2)).astype(np.float32)
+    data = _data(y, 2)
+    assert not data.is_classification
+    mean = torch.tensor(y).double().mean(dim=0).expand(50, 2)
+    direct = torch.nn.functional.mse_loss(mean, torch.tensor(y).double())
+    assert data.constant_loss == pytest.approx(float(direct), rel=1e-12)
+
+
+def test_the_geometry_of_the_generated_tasks() -> None:
+    points, classes = datasets._xor(1000, 0.05, 0)
+    assert (np.abs(points) > 0.05).all()
+    assert (np.abs(points) < 1.05).all()
+    np.testing.assert_array_equal(classes, np.prod(np.sign(points), axis=1) > 0)
+
+    points, classes = datasets._spirals(1000, 0.0, 0)
+    radius = np.hypot(*points.T)
+    np.testing.assert_allclose(radius, np.tile(np.arange(500) / 500, 2), atol=1e-12)
+    # The arms are half a turn apart: turning one by 180 degrees gives the other.
+    np.testing.assert_allclose(points[:500], -points[500:], atol=1e-12)
+    np.testing.assert_array_equal(classes, np.repeat([0, 1], 500))
+    turns = np.unwrap(np.arctan2(points[1:500, 0], points[1:500, 1]))
+    assert (turns[-1] - turns[0]) / (2 * np.pi) == pytest.approx(1.75, rel=0.01)
+    noisy, _ = datasets._spirals(1000, 0.04, 0)
+    assert 0.03 < np.abs(noisy - points).max() <= 0.04
+
+
+@pytest.mark.parametrize("name", [name for name in PLANE if name != "blobs"])
+def test_no_line_separates_the_tasks_in_the_plane(name: str) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    data = load(name)
+    assert LogisticRegression().fit(data.train_x, data.train_y).score(data.train_x, data.train_y) < 0.95
+
+
+@EACH
+def test_neighbours_share_their_class(name: str) -> None:
+    """The labels belong to the samples: one nearest neighbour predicts the test part."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    data = load(name)
+    assert KNeighborsClassifier(1).fit(data.train_x, data.train_y).score(data.test_x, data.test_y) > 0.9
+
+
+# Gaussian inputs
+
+
+def test_gaussian_has_no_labels() -> None:
+    record = DATASETS["gaussian"]
+    assert not record.has_labels
+    assert record.build is None
+    assert record.features is None
+    assert record.outputs == 0
+    with pytest.raises(ValueError, match="gaussian has no labels"):
+        load("gaussian")
+    with pytest.raises(KeyError):
+        load("iris")
+
+
+def test_gaussian_inputs_are_standard_normal() -> None:
+    x = gaussian(50, 2000, 0)
+    assert x.shape == (2000, 50)
+    assert x.dtype == np.float32
+    assert stats.kstest(x.ravel(), "norm", method="asymp").pvalue > 1e-5
+
+
+def test_gaussian_inputs_follow_from_their_seed_alone() -> None:
+    first = gaussian(5, 7, 3)
+    torch.manual_seed(9)
+    np.testing.assert_array_equal(gaussian(5, 7, 3), first)
+    assert (gaussian(5, 7, 4) != first).all()

@@ -1,0 +1,392 @@
+"""The address: every spec and every lens's knobs there and back, and bad addresses that never raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from winit import permalink
+from winit.fields import BadInput, Choice, Declared, Field, Form, Integer, Kind, Real, Several, fields_of
+from winit.initializers import INITIALIZERS
+from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, Lens
+from winit.spec import Spec
+
+LENS_LIST = list(LENSES.values())
+EACH_LENS = pytest.mark.parametrize("lens", LENS_LIST, ids=lambda lens: lens.slug or "home")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _denormal_numbers() -> None:
+    """Training and measuring make the thread flush denormal numbers; Hypothesis draws them."""
+    torch.set_flush_denormal(False)
+
+
+def _parameter_text(parameter: Field) -> st.SearchStrategy[str]:
+    return _of_kind(parameter.kind).map(lambda value: f"{parameter.name}={parameter.write(value)}")
+
+
+def _forms() -> st.SearchStrategy[str]:
+    """Return texts of initializers with any of their parameters set."""
+
+    def of(name: str) -> st.SearchStrategy[str]:
+        parameters = INITIALIZERS[name].parameters
+        if name == "random_uniform":
+            return st.tuples(st.floats(-1e30, 0, exclude_max=True), st.floats(0, 1e30)).map(
+                lambda ends: f"random_uniform(minval={ends[0]!r}, maxval={ends[1]!r})"
+            )
+        return st.tuples(*map(_parameter_text, parameters)).map(lambda texts: f"{name}({', '.join(texts)})")
+
+    return st.sampled_from(tuple(INITIALIZERS)).flatmap(lambda name: st.just(name) | of(name))
+
+
+def _of_kind(kind: Kind) -> st.SearchStrategy[Any]:
+    match kind:
+        case Integer(minimum=low, maximum=high, optional=optional):
+            return st.integers(low, high) | st.none() if optional else st.integers(low, high)
+        case Real(minimum=low, maximum=high, exclusive=exclusive):
+            return st.floats(low, high, exclude_min=exclusive)
+        case Choice(options=options):
+            return st.sampled_from(options)
+        case Form():
+            return _forms()
+        case Several(kind=inner, maximum=maximum):
+            return st.lists(_of_kind(inner).map(inner.check), max_size=maximum, unique=True).map(tuple)
+    raise AssertionError(f"no strategy for {kind}")
+
+
+def _any(owner: type[Declared]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({f.name: _of_kind(f.kind) | st.just(f.default) for f in fields_of(owner)}).map(
+        lambda values: owner(**values)
+    )
+
+
+STATES = st.sampled_from(LENS_LIST).flatmap(lambda lens: st.tuples(st.just(lens), _any(Spec), _any(lens.knobs)))
+
+
+def _asked(query: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the query as a server sees it, through the text of a real address."""
+    return parse_qs(urlencode(query), keep_blank_values=True, strict_parsing=True)
+
+
+def _open(lens: str, **query: str | Sequence[str]) -> permalink.Opened:
+    asked = {name: [value] if isinstance(value, str) else list(value) for name, value in query.items()}
+    return permalink.parse(LENSES[lens], asked)
+
+
+# There and back
+
+
+@settings(deadline=None, max_examples=200)
+@given(STATES, st.booleans())
+def test_round_trip(state: tuple[Lens, Spec, Declared], full: bool) -> None:
+    lens, spec, knobs = state
+    query = permalink.write(spec, knobs, full=full)
+    assert next(iter(query)) == "v"
+    opened = permalink.parse(lens, _asked(query))
+    if len("".join(f"{name}{value}  " for name, value in query.items())) <= permalink.LIMIT:
+        assert opened.problems == ()
+        assert opened.spec == spec
+        assert opened.knobs == knobs
+        assert permalink.write(opened.spec, opened.knobs, full=full) == query
+
+
+@EACH_LENS
+def test_round_trip_of_every_field_alone(lens: Lens) -> None:
+    """Each field at values other than its default, the others left alone."""
+    others: dict[str, list[Any]] = {
+        "activation": ["tanh", "gelu"],
+        "initializer": ["zeros", "random_normal(mean=-0.5, stddev=1e-10)", "kaiming_normal(mode=fan_out)"],
+        "dataset": ["gaussian", "xor"],
+        "optimizer": ["adam"],
+        "curve": ["test_accuracy"],
+        "initializers": [(), ("zeros",), ("zeros", "random_normal(stddev=0.01)")],
+        "learning_rates": [(1e-300,), (0.1, 0.01, 1e10)],
+    }
+    for owner in (Spec, lens.knobs):
+        for field in fields_of(owner):
+            kind = field.kind
+            ends = (
+                [kind.maximum, 7]
+                if isinstance(kind, Integer)
+                else [kind.maximum, 1e-5, 1 / 3]
+                if isinstance(kind, Real)
+                else []
+            )
+            for value in others.get(field.name, ends):
+                assert value != field.default
+                made = owner(**{field.name: value})
+                spec, knobs = (made, lens.knobs()) if isinstance(made, Spec) else (Spec(), made)
+                query = permalink.write(spec, knobs)
+                assert query == {"v": "1", field.name: field.write(value)}
+                for asked in (query, permalink.write(spec, knobs, full=True)):
+                    opened = permalink.parse(lens, _asked(asked))
+                    assert (opened.spec, opened.knobs, opened.problems) == (spec, knobs, ())
+
+
+@EACH_LENS
+def test_the_default_address_is_the_version_alone(lens: Lens) -> None:
+    assert permalink.write(Spec(), lens.knobs()) == {"v": permalink.VERSION}
+    assert permalink.parse(lens, {}) == permalink.Opened(Spec(), lens.knobs(), ())
+    assert permalink.parse(lens, {"v": ["1"]}) == permalink.Opened(Spec(), lens.knobs(), ())
+
+
+@EACH_LENS
+def test_the_full_address_states_every_field_in_order(lens: Lens) -> None:
+    names = [field.name for owner in (Spec, lens.knobs) for field in fields_of(owner) if field.default is not None]
+    assert list(permalink.write(Spec(), lens.knobs(), full=True)) == ["v", *names]
+
+
+def test_addresses_as_they_are_written() -> None:
+    spec = Spec(depth=30, initializer="random_normal(stddev=0.01)", learning_rate=0.1)
+    knobs = CompareKnobs(initializers=("he_normal", "orthogonal(gain=2)"), learning_rates=(0.1, 1.0))
+    assert permalink.write(spec, knobs) == {
+        "v": "1",
+        "depth": "30",
+        "initializer": "random_normal(stddev=0.01)",
+        "learning_rate": "0.1",
+        "initializers": "he_normal;orthogonal(gain=2)",
+        "learning_rates": "0.1;1",
+    }
+    assert permalink.write(Spec(), DistributionsKnobs(fan_in=3)) == {"v": "1", "fan_in": "3"}
+
+
+def test_the_longest_address_that_can_be_written_can_be_read() -> None:
+    """A state that the page can be in has a link that opens it."""
+    longest = [
+        Spec(initializer=f"random_uniform(minval={-1.1e-300 * (1 + n / 13)!r}, maxval={1.1e-299 * (1 + n / 17)!r})")
+        for n in range(13)
+    ]
+    rates = tuple(1.1e-300 * (1 + n / 19) for n in range(12))
+    spec = Spec(
+        depth=200,
+        width=1024,
+        activation="leaky_relu",
+        initializer=longest[0].initializer,
+        dataset="gaussian",
+        batch_size=4096,
+        optimizer="momentum",
+        learning_rate=1.2345678901234567e-300,
+        steps=100_000,
+        seed=2**31 - 1,
+    )
+    knobs = CompareKnobs(tuple(spec.initializer for spec in longest[1:]), 50, rates, "train_accuracy")
+    for full in (False, True):
+        opened = permalink.parse(LENSES["compare"], _asked(permalink.write(spec, knobs, full=full)))
+        assert opened.problems == ()
+        assert (opened.spec, opened.knobs) == (spec, knobs)
+
+
+def test_slugs_of_the_lenses() -> None:
+    assert list(LENSES) == ["", "distributions", "signal", "live", "compare"]
+
+
+# Versions
+
+
+def test_old_links_open_with_the_defaults_they_were_written_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = MappingProxyType({"1": MappingProxyType({"depth": 5, "seeds": 3}), "2": MappingProxyType({})})
+    monkeypatch.setattr(permalink, "_OLD_DEFAULTS", old)
+    live = LENSES["live"]
+    assert permalink.parse(live, {"v": ["1"]}).spec == Spec(depth=5)
+    assert permalink.parse(live, {"v": ["1"]}).knobs == live.knobs(seeds=3)  # type: ignore[call-arg]
+    assert permalink.parse(live, {"v": ["1"], "depth": ["9"]}).spec == Spec(depth=9)
+    assert permalink.parse(live, {"v": ["2"]}).spec == Spec()
+    assert permalink.parse(live, {"v": ["1"]}).problems == ()
+    # A value that is refused gives the default of the link's own time.
+    assert permalink.parse(live, {"v": ["1"], "depth": ["0"]}).spec == Spec(depth=5)
+
+
+@pytest.mark.parametrize(
+    "values", [["2"], ["0"], [""], ["1 "], ["nan"], ["1", "1"], ["1", "2"], [], ["v" * 300], ["1\0"]]
+)
+def test_unknown_versions_are_reported_and_the_rest_is_kept(values: list[str]) -> None:
+    opened = permalink.parse(LENSES["live"], {"v": values, "depth": ["30"]})
+    assert opened.spec == Spec(depth=30)
+    assert [problem.field for problem in opened.problems] == ["v"]
+    assert opened.problems[0].allowed == "one of 1"
+
+
+# Bad input
+
+BAD = [
+    "nan",
+    "NaN",
+    "inf",
+    "-inf",
+    "1e999",
+    "-1e999",
+    "9" * 400,
+    "x" * 1000,
+    "\0",
+    "1\0",
+    "7\n8",
+    "7 8",
+    "１",
+    "True",
+    "None",
+]
+BAD += ["0x7", "7_0", "7,0", "<script>", "'; drop table", "\u202e7", "\ud800", "-1", "%37", "he_normal(", "relu;relu"]
+
+
+def _is_sound(problem: BadInput) -> bool:
+    text = str(problem)
+    return text.isprintable() and len(text) < 1000 and text.startswith(f"{problem.field}: '")
+
+
+@EACH_LENS
+@pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text[:12]))
+def test_a_bad_value_leaves_the_default_and_names_its_field(lens: Lens, text: str) -> None:
+    for owner in (Spec, lens.knobs):
+        for field in fields_of(owner):
+            opened = permalink.parse(lens, {"v": ["1"], field.name: [text]})
+            assert opened.spec == Spec()
+            assert opened.knobs == lens.knobs()
+            assert [problem.field for problem in opened.problems] == [field.name]
+            assert _is_sound(opened.problems[0])
+            assert opened.problems[0].value == text
+
+
+@EACH_LENS
+def test_an_empty_value_is_bad_except_for_a_list(lens: Lens) -> None:
+    for owner in (Spec, lens.knobs):
+        for field in fields_of(owner):
+            opened = permalink.parse(lens, {field.name: [""]})
+            if isinstance(field.kind, Several):
+                assert opened.problems == ()
+                assert getattr(opened.knobs, field.name) == ()
+            else:
+                assert [problem.field for problem in opened.problems] == [field.name]
+                assert (opened.spec, opened.knobs) == (Spec(), lens.knobs())
+
+
+@EACH_LENS
+def test_a_repeated_parameter_is_bad_even_where_the_values_agree(lens: Lens) -> None:
+    for owner in (Spec, lens.knobs):
+        for field in fields_of(owner):
+            text = "7" if field.default is None else field.write(field.default)
+            for values in ([text, text], [text, "other"], []):
+                opened = permalink.parse(lens, {field.name: values})
+                assert [problem.field for problem in opened.problems] == [field.name]
+                assert opened.problems[0].allowed == "each parameter once"
+                assert (opened.spec, opened.knobs) == (Spec(), lens.knobs())
+
+
+def test_good_fields_are_kept_beside_bad_ones() -> None:
+    opened = _open(
+        "compare", v="1", depth="30", width="0", seeds="x", curve="loss", learning_rates="0.1;1", colour="red"
+    )
+    assert opened.spec == Spec(depth=30)
+    assert opened.knobs == CompareKnobs(learning_rates=(0.1, 1.0))
+    assert [problem.field for problem in opened.problems] == ["width", "seeds", "colour"]
+
+
+def test_the_message_says_what_is_allowed() -> None:
+    (problem,) = _open("live", depth="201").problems
+    assert str(problem) == "depth: '201' is not allowed; give a whole number from 1 to 200"
+    (problem,) = _open("live", activation="rellu").problems
+    assert str(problem).endswith("(did you mean relu?)")
+    (problem,) = _open("live", initializer="random_normal(stddev=-1)").problems
+    assert "for stddev a number from 0 to 1e+30, not '-1'" in str(problem)
+    (problem,) = _open("compare", learning_rates="0.1;0").problems
+    assert problem.allowed == "a number above 0, at most 10000000000"
+
+
+@pytest.mark.parametrize(
+    "name", ["dept", "Depth", "depth ", "colour", "v2", "__class__", "", "fan-in", "d" * 70, "depth[]"]
+)
+def test_an_unknown_parameter_is_reported(name: str) -> None:
+    opened = permalink.parse(LENSES["live"], {name: ["3"], "depth": ["30"]})
+    assert opened.spec == Spec(depth=30)
+    (problem,) = opened.problems
+    assert problem.field == name[:60]
+    assert "only fields that winit knows" in problem.allowed
+    if name == "dept":
+        assert "did you mean depth?" in problem.allowed
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "\x1b[31m", "\u202edepth", "\ud800"])
+def test_the_name_of_an_unknown_parameter_is_shown_escaped(name: str) -> None:
+    (problem,) = permalink.parse(LENSES["live"], {name: ["3"]}).problems
+    assert str(problem).isprintable()
+
+
+def test_fields_of_other_lenses_are_ignored_in_silence() -> None:
+    for lens in LENS_LIST:
+        own = {field.name for field in fields_of(lens.knobs)}
+        for other in LENS_LIST:
+            for field in fields_of(other.knobs):
+                if field.name not in own:
+                    for values in (["3"], ["nonsense"], [""], ["1", "2"], []):
+                        opened = permalink.parse(lens, {field.name: values})
+                        assert opened == permalink.Opened(Spec(), lens.knobs(), ())
+
+
+def test_a_field_that_two_lenses_share_is_read_by_the_lens_that_is_open() -> None:
+    assert _open("signal", seeds="64").problems == ()
+    assert [problem.field for problem in _open("live", seeds="64").problems] == ["seeds"]
+    assert [problem.field for problem in _open("compare", seeds="64").problems] == ["seeds"]
+
+
+def test_streamlits_own_parameters_are_left_alone() -> None:
+    opened = permalink.parse(LENSES["live"], {"embed": ["true"], "embed_options": ["dark_theme", "show_toolbar" * 500]})
+    assert opened == permalink.Opened(Spec(), LENSES["live"].knobs(), ())
+    assert not permalink.is_stated({"embed": ["true"], "embed_options": ["a", "b"]})
+    assert not permalink.is_stated({})
+    assert permalink.is_stated({"embed": ["true"], "v": ["1"]})
+    assert permalink.is_stated({"nonsense": ["1"]})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"depth": ["9" * permalink.LIMIT]},
+        {"x" * permalink.LIMIT: ["1"]},
+        {f"x{n}": ["1"] for n in range(permalink.LIMIT // 4)},
+        {"depth": ["3"] * (permalink.LIMIT // 2)},
+        {"depth": ["30"], "initializers": ["he_normal;" * (permalink.LIMIT // 9)]},
+    ],
+)
+def test_an_address_that_is_too_long_is_not_read_at_all(query: dict[str, list[str]]) -> None:
+    opened = permalink.parse(LENSES["compare"], query)
+    assert (opened.spec, opened.knobs) == (Spec(), CompareKnobs())
+    (problem,) = opened.problems
+    assert problem.field == "address"
+    assert str(permalink.LIMIT) in problem.allowed
+    assert _is_sound(problem)
+
+
+def test_the_limit_of_an_address_is_exact() -> None:
+    room = permalink.LIMIT - len("depth") - 4 - len("zz") - 2
+    within, beyond = {"depth": ["30"], "zz": ["x" * room]}, {"depth": ["30"], "zz": ["x" * (room + 1)]}
+    assert [p.field for p in permalink.parse(LENSES["live"], within).problems] == ["zz"]
+    assert permalink.parse(LENSES["live"], within).spec == Spec(depth=30)
+    assert [p.field for p in permalink.parse(LENSES["live"], beyond).problems] == ["address"]
+
+
+NAMES = st.sampled_from([field.name for owner in permalink._OWNERS for field in fields_of(owner)] + ["v"])
+TEXTS = st.text(max_size=30) | st.sampled_from(BAD) | st.sampled_from(["3", "0.5", "relu", "he_normal", "1;2", ";"])
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(LENS_LIST), st.dictionaries(NAMES | st.text(max_size=20), st.lists(TEXTS, max_size=3), max_size=6)
+)
+def test_no_address_raises(lens: Lens, query: dict[str, list[str]]) -> None:
+    opened = permalink.parse(lens, query)
+    assert isinstance(opened.spec, Spec)
+    assert isinstance(opened.knobs, lens.knobs)
+    reported = {problem.field for problem in opened.problems}
+    for part in (opened.spec, opened.knobs):
+        for field in fields_of(type(part)):
+            if field.name not in query or field.name in reported:
+                assert getattr(part, field.name) == field.default
+    # What was understood can be written and read again.
+    again = permalink.parse(lens, _asked(permalink.write(opened.spec, opened.knobs)))
+    assert again == permalink.Opened(opened.spec, opened.knobs, ())
