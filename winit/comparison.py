@@ -89,12 +89,13 @@ def conclude(history: History) -> Comparison:
         chosen, rates = _scored(history, accuracy, initializer)
         counts = {status: sum(history.statuses[run] == status for run in chosen) for status in STATUSES}
         ranks.append(Rank(initializer, rates, score(accuracy[list(chosen)]), counts, chosen))
-    losses = {rank.initializer: _worst_first(history.final_loss[list(rank.runs)]) for rank in ranks}
+    losses = {rank.initializer: median_loss(history.final_loss[list(rank.runs)]) for rank in ranks}
     ranks.sort(key=lambda rank: (-rank.score.iqm, losses[rank.initializer]))
     return Comparison(history, tuple(ranks))
 
 
-def _worst_first(losses: Array) -> float:
+def median_loss(losses: Array) -> float:
+    """Return the median of losses (runs,), infinite where most of them are not finite."""
     return float(np.median(np.where(np.isfinite(losses), losses, np.inf)))
 
 
@@ -138,3 +139,9 @@ def score(accuracies: Array) -> Score:
         resampled = np.random.default_rng(0).choice(accuracies, (_RESAMPLES, len(accuracies)))
         low, high = (float(bound) for bound in np.quantile(interquartile_mean(resampled), (0.025, 0.975)))
     return Score(float(np.median(accuracies)), float(interquartile_mean(accuracies)), low, high)
+
+
+def median_finite(values: Array) -> float | None:
+    """Return the median of the finite values, or None where there are none."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else None

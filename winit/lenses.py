@@ -54,6 +54,12 @@ class DistributionsKnobs(Declared):
         label="Samples",
         help="Weights drawn from each initializer: as many layers as that takes.",
     )
+    unit: str = declare(
+        "weight",
+        Choice(("weight", "deviations")),
+        label="Axis",
+        help="The weight itself, or in standard deviations of its law: compares shapes.",
+    )
 
     def shape(self, spec: Spec) -> LayerShape:
         """Return the shape of the layer that is drawn; a layer beyond the last means the last."""

@@ -121,6 +121,15 @@ class History:
     def is_complete(self) -> bool:
         return self.steps[-1] == self.spec.steps
 
+    def as_snapshots(self) -> list[Snapshot]:
+        """Return the recorded steps as snapshots, as a run that goes on would yield them."""
+        return [
+            Snapshot(step, loss, train, test, self.diverged_at, None)
+            for step, loss, train, test in zip(
+                self.steps, self.loss.T, self.train_accuracy.T, self.test_accuracy.T, strict=True
+            )
+        ]
+
 
 def _deviation(values: Tensor) -> Array:
     """Return the standard deviation over all but the first axis, scaled so that squares do not underflow."""

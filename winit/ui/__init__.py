@@ -1,0 +1,1 @@
+"""The pages' shell: the only package that imports streamlit."""

@@ -1,0 +1,143 @@
+"""The sentences that answer a page's question, made from the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from winit import signal
+from winit.comparison import Comparison
+from winit.distributions import Drawn
+from winit.figures.palette import coloured
+from winit.figures.style import number
+from winit.training import Snapshot, status
+
+
+def distributions(drawn: Sequence[Drawn]) -> str:
+    """Say how the first initializer's variance compares with the others'."""
+    first, shape = drawn[0], drawn[0].shape
+    sigma = first.asked.standard_deviation
+    text = (
+        f"{coloured(first.initializer)} asks for a standard deviation of {number(sigma)} here and drew "
+        f"{number(first.drawn.standard_deviation)}: fan_in × variance is {number(shape.fan_in * sigma**2)}."
+    )
+    if first.distinct_rows == 1 < shape.fan_out:
+        text = f"{coloured(first.initializer)} makes all {shape.fan_out} neurons of the layer the same one."
+    ratios = [(one, one.asked.standard_deviation**2 / sigma**2 if sigma else math.inf) for one in drawn[1:]]
+    same = [coloured(one.initializer) for one, ratio in ratios if abs(ratio - 1) < 1e-6]
+    other = [f"{coloured(one.initializer)} {_times(ratio)}" for one, ratio in ratios if abs(ratio - 1) >= 1e-6]
+    if same:
+        text += f" {_listed(same)} {'agrees' if len(same) == 1 else 'agree'} in variance, not in shape."
+    if other and sigma:
+        text += f" In variance, {_listed(other)} of it."
+    return text
+
+
+def _times(ratio: float) -> str:
+    return f"draws {number(ratio)} times" if ratio >= 1 or ratio == 0 else f"draws 1/{number(1 / ratio)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def home(measured: Sequence[signal.Signal]) -> str:
+    """Say what becomes of the signal in the user's network, against the other starts shown."""
+    first = measured[0]
+    depth = first.spec.depth
+    if depth == 1:
+        return "One hidden layer: any start is close to its goal. Add layers, and the law of the first weights decides."
+    left = signal.per_layer(first) ** (depth - 1)
+    kept = (
+        "nothing of the signal is left"
+        if left == 0
+        else f"{number(left)} times the first layer's second moment is left at layer {depth}"
+    )
+    return (
+        f"The same inputs, the same {depth} layers: only the law of the first random weights differs. "
+        f"With {coloured(first.spec.initializer)} {kept}."
+    )
+
+
+def funnel(measured: signal.Signal) -> str:
+    """Say in a few words what one funnel shows."""
+    factor = signal.per_layer(measured)
+    whole = factor ** (measured.spec.depth - 1)
+    if measured.spec.depth == 1:
+        return "one layer"
+    if factor == 0:
+        return "gone: every value is 0"
+    if 0.5 <= whole <= 2:
+        return f"keeps its size to layer {measured.spec.depth}"
+    if factor < 1:
+        verb = "vanishes" if factor < 0.3 else "fades"
+        return f"{verb}: × {number(factor)} per layer"
+    return f"{'explodes' if factor > 3 else 'grows'}: × {number(factor)} per layer"
+
+
+def training(snapshots: Sequence[Snapshot], initializer: str, constant_loss: float, total: int) -> str:
+    """Say how far the runs are."""
+    last = snapshots[-1]
+    runs = len(last.loss)
+    if last.step == 0:
+        return (
+            f"{coloured(initializer)} starts at a loss of {number(float(np.nanmedian(last.loss)))}; "
+            f"always guessing the class frequencies costs {number(constant_loss)}. Press Play."
+            if np.isfinite(last.loss).any()
+            else f"{coloured(initializer)} starts beyond the finite numbers: nothing can be learned from there."
+        )
+    states = [status(loss, constant_loss, at) for loss, at in zip(last.loss, last.diverged_at, strict=True)]
+    counts = {state: states.count(state) for state in dict.fromkeys(states)}
+    said = _listed([f"{count} of {runs} {_VERBS[state]}" for state, count in counts.items()])
+    accuracy = last.test_accuracy[np.isfinite(last.test_accuracy)]
+    tail = f", median test accuracy {np.median(accuracy):.0%}" if len(accuracy) else ""
+    when = "After" if last.step == total else "At step"
+    unit = f"{last.step} steps" if last.step == total else f"{last.step} of {total}"
+    return f"{when} {unit}, {said}{tail}, from {coloured(initializer)}."
+
+
+_VERBS = {
+    "learned": "learned",
+    "learning": "still learning",
+    "stalled": ":gray[**stalled**]",
+    "worse": "worse than guessing",
+    "diverged": ":red[**diverged**]",
+}
+
+
+def comparison(found: Comparison) -> str:
+    """Say who leads, whether that is more than luck, and who failed."""
+    history, ranks = found.history, found.ranking
+    seeds = len(ranks[0].runs)
+    good = [rank for rank in ranks if rank.counts["learned"] + rank.counts["learning"] > 0]
+    if not good:
+        text = "None of them learns."
+    elif len(good) == 1:
+        text = f"{coloured(good[0].initializer)} learns, with {good[0].score.median:.0%} test accuracy; no other does."
+    else:
+        first, second = good[0], good[1]
+        gap = 100 * (first.score.median - second.score.median)
+        spread = 100 * max(float(np.ptp(_accuracies(found, rank.runs))) for rank in (first, second))
+        lead = f"{coloured(first.initializer)} leads {coloured(second.initializer)} by {number(abs(gap))} points"
+        if seeds == 1:
+            text = f"{lead} on one seed, which decides nothing: add seeds."
+        elif abs(gap) <= spread:
+            text = f"{lead} of test accuracy, less than {seeds} seeds spread ({number(spread)}): a tie."
+        else:
+            text = f"{lead} of test accuracy, more than {seeds} seeds spread ({number(spread)})."
+    failed = {
+        word: [coloured(rank.initializer) for rank in ranks if rank.counts[state] > len(rank.runs) / 2]
+        for state, word in (("stalled", ":gray[**stall**]"), ("diverged", ":red[**diverge**]"))
+    }
+    for word, names in failed.items():
+        if names:
+            text += f" {_listed(names)} {word if len(names) > 1 else word.replace('**]', 's**]')}."
+    if not history.is_complete:
+        text = f"Cancelled at step {history.steps[-1]} of {history.spec.steps}. {text}"
+    return text
+
+
+def _accuracies(found: Comparison, runs: Sequence[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.nan_to_num(found.history.final_test_accuracy[list(runs)], nan=found.history.chance)

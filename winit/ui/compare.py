@@ -1,0 +1,248 @@
+"""The parts of Compare: a job that runs in slices, can be cancelled, and keeps what is finished."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+
+import streamlit as st
+
+from winit import budget, comparison
+from winit.comparison import Comparison
+from winit.fields import BadInput
+from winit.figures import comparison as figures
+from winit.figures.palette import TOKENS
+from winit.lenses import CompareKnobs
+from winit.queueing import turn
+from winit.spec import Spec
+from winit.training import Training
+from winit.ui import answers, cached, frame
+
+_SLICE = 0.2  # seconds of training between two pictures
+_TICK = 0.4
+_AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
+
+Key = tuple[Spec, CompareKnobs]
+
+
+@dataclass
+class Job:
+    """A comparison of this visitor: waiting to be started, running, or ended."""
+
+    key: Key
+    price: budget.Price
+    training: Training | None = None
+    started: float = 0.0
+    found: Comparison | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.training is not None and self.found is None
+
+
+def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
+    """Return the comparison of what is in view, started where it is cheap; None where refused."""
+    # What is drawn of a comparison does not change it.
+    key = (page.spec, page.knobs.replace(curve="loss"))
+    held: Job | None = st.session_state.get("_job")
+    if held is not None and held.key == key:
+        return held
+    try:
+        page.spec.require_labels()
+        comparison.members(page.spec, page.knobs)
+        price = budget.comparison_price(page.spec, page.knobs)
+        budget.Limit.of_host().require(price, "fewer initializers, seeds, learning rates, steps, layers or units")
+    except BadInput as problem:
+        _show_knobs(page)
+        small = {"depth": 10, "width": 64, "steps": 300, "dataset": "digits"}
+        page.refuse(problem, [("Use 10 layers of 64 units, 300 steps, digits", small)])
+        return None
+    job = st.session_state["_job"] = Job(key, price, found=cached.COMPARISONS.get(key))
+    if job.found is None and price.seconds <= _AT_ONCE:
+        _start(job)
+    return job
+
+
+def _start(job: Job) -> None:
+    spec, knobs = job.key
+    with turn():
+        job.training = comparison.start(spec, knobs)
+        next(job.training)
+    job.started = time.monotonic()
+    job.found = None
+
+
+def _end(job: Job) -> None:
+    """Conclude with what there is, finished or not."""
+    assert job.training is not None
+    with turn():
+        job.found = comparison.conclude(job.training.history())
+    if job.found.history.is_complete:
+        cached.COMPARISONS.put(job.key, job.found)
+
+
+def _show_knobs(page: frame.Page[CompareKnobs]) -> None:
+    page.knob_row(
+        "initializers",
+        "learning_rates",
+        "seeds",
+        "curve",
+        initializers={"width": 400},
+        learning_rates={"width": 200, "placeholder": f"{page.spec.learning_rate:g}"},
+        seeds={"width": 130},
+        curve={"format_func": lambda curve: curve.replace("_", " ")},
+    )
+
+
+def show(page: frame.Page[CompareKnobs], job: Job) -> None:
+    """Show the comparison, as it runs or as it ended."""
+    if job.found is not None:
+        page.answer(answers.comparison(job.found))
+        _show_knobs(page)
+        _show_found(page, job, job.found)
+    elif job.training is None:
+        page.answer(f"{_runs(job)} runs, {job.price.sentence}: press Run.")
+        _show_knobs(page)
+        frame.button("Run", key="run", icon=":material/play_arrow:", type="primary", on_click=lambda: _start(job))
+    else:
+        page.answer(f"Training {_runs(job)} networks together: the same data, the same batches for the same seed.")
+        _show_knobs(page)
+        st.fragment(_show_running, run_every=_TICK)(page, job)
+
+
+def _runs(job: Job) -> int:
+    return len(comparison.members(*job.key))
+
+
+def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
+    """Train a slice and show how far it is; curves grow while it runs."""
+    training = job.training
+    assert training is not None
+    end = time.monotonic() + _SLICE
+    with turn():
+        while time.monotonic() < end and next(training, None) is not None:
+            pass
+    if training.is_finished:
+        _end(job)
+        st.rerun()
+    passed = time.monotonic() - job.started
+    left = passed / max(training.progress, 1e-9) - passed
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(training.progress, f"Step {training.step} of {training.spec.steps}, about {left:.0f} s left")
+        # Cancelling leaves the fragment, so this button is the page's: a full run follows.
+        if st.button("Cancel", key="cancel", icon=":material/close:"):
+            _end(job)
+            st.rerun()
+    chart = figures.curves(
+        training.snapshots,
+        training.members,
+        page.knobs.curve,
+        training.data.constant_loss,
+        training.spec.steps,
+        TOKENS,
+        meta=page.meta,
+    )
+    page.figure(chart, f"Curves of {len(training.members)} runs to step {training.step}", "growing")
+
+
+def _show_found(page: frame.Page[CompareKnobs], job: Job, found: Comparison) -> None:
+    history = found.history
+    wide, narrow = st.columns((3, 2))
+    with wide:
+        chart = figures.curves(
+            history.as_snapshots(),
+            history.members,
+            page.knobs.curve,
+            history.constant_loss,
+            history.spec.steps,
+            TOKENS,
+            runs=[rank.runs for rank in found.ranking],
+            meta=page.meta,
+        )
+        page.figure(chart, "Curves by initializer, median and middle half over seeds", "curves")
+    with narrow:
+        page.figure(figures.ranking(found, TOKENS, meta=page.meta), "Test accuracy by initializer", "ranking")
+    choice = ""
+    if any(len(rank.learning_rates) > 1 for rank in found.ranking):
+        choice = " Learning rates: chosen on one half of the seeds, scored on the other, both ways."
+    st.caption(
+        f"{len(found.ranking)} initializers × {len(found.ranking[0].runs)} seeds on {history.spec.dataset}. Loss on "
+        f"512 training samples; table: on all of them. Curves are medians, bands the middle half of the seeds.{choice}"
+    )
+    _show_table(found)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download every run as CSV",
+            lambda: _csv(found),
+            "winit-compare.csv",
+            "text/csv",
+            key="csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        frame.button("Run again", key="rerun", icon=":material/replay:", on_click=lambda: _start(job))
+
+
+def _show_table(found: Comparison) -> None:
+    """Show loss, accuracy and status of each initializer."""
+    history = found.history
+    rows = []
+    for rank in found.ranking:
+        runs = list(rank.runs)
+        rows.append(
+            {
+                "initializer": rank.initializer,
+                "status": ", ".join(f"{count} {name}" for name, count in rank.counts.items() if count),
+                "test accuracy": rank.score.median,
+                "interquartile mean": rank.score.iqm,
+                "95 % interval": "needs 5 seeds"
+                if rank.score.low is None or rank.score.high is None
+                else f"{rank.score.low:.1%} to {rank.score.high:.1%}",
+                "final loss": comparison.median_loss(history.final_loss[runs]),
+                "training accuracy": comparison.median_finite(history.final_train_accuracy[runs]),
+                "learning rate": " / ".join(f"{rate:g}" for rate in rank.learning_rates),
+            }
+        )
+    percent = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        key="table",
+        alt="Final loss, accuracy and status of each initializer",
+        column_config={
+            "initializer": st.column_config.TextColumn(pinned=True),
+            "test accuracy": percent,
+            "interquartile mean": percent,
+            "training accuracy": percent,
+            "final loss": st.column_config.NumberColumn(format="%.4g"),
+        },
+    )
+
+
+def _csv(found: Comparison) -> str:
+    """Return every run's recorded steps as comma-separated values."""
+    history = found.history
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        [
+            "initializer",
+            "seed",
+            "learning_rate",
+            "status",
+            "diverged_at",
+            "step",
+            "loss",
+            "train_accuracy",
+            "test_accuracy",
+        ]
+    )
+    for number, member in enumerate(history.members):
+        about = (member.initializer, member.seed, member.learning_rate, history.statuses[number])
+        left = history.diverged_at[number]
+        for column, step in enumerate(history.steps):
+            values = (array[number, column] for array in (history.loss, history.train_accuracy, history.test_accuracy))
+            writer.writerow([*about, "" if left is None else left, step, *values])
+    return file.getvalue()

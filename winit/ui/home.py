@@ -1,0 +1,77 @@
+"""The parts of Home."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from winit import budget, permalink
+from winit.figures import home as figures
+from winit.figures.palette import TOKENS, coloured
+from winit.lenses import NoKnobs, together
+from winit.signal import Signal
+from winit.spec import Spec
+from winit.ui import address, answers, cached, frame
+from winit.ui.pages import PAGES
+
+_CONTRASTS = (
+    "random_normal(stddev=0.01)",
+    "glorot_normal",
+    "he_normal",
+    "variance_scaling(scale=3)",
+    "torch_default",
+)
+_FUNNELS = 4
+_SAMPLES = 128
+_MOST_SEEDS = 8
+_SECONDS = 0.5  # for one funnel: the number of seeds follows
+
+_INVITATIONS = {
+    "distributions": "See the weights themselves: a histogram under the exact density, the formula with your numbers, "
+    "and the line for Keras, PyTorch and JAX.",
+    "live": "Watch a small network learn, or fail to: loss, accuracy, its decisions, and the signal in every layer.",
+    "compare": "Train several initializers from several seeds at once, and see which lead is more than luck.",
+}
+
+
+def _measure(page: frame.Page[NoKnobs]) -> list[Signal]:
+    """Return the forward signal of the user's network and of contrasts to it."""
+    matters = ("depth", "width", "activation", "dataset", "seed")
+    base = Spec(**{name: getattr(page.spec, name) for name in matters})
+    names = together(page.spec.initializer, _CONTRASTS)[:_FUNNELS]
+    one = budget.signal_price(base, 1, _SAMPLES, backward=False).seconds
+    seeds = max(1, min(_MOST_SEEDS, int(_SECONDS / one)))
+    return [cached.forward_signal(base.replace(initializer=name), seeds, _SAMPLES) for name in names]
+
+
+def show_signal(page: frame.Page[NoKnobs]) -> None:
+    """Answer the question with the signal by layer, measured in the user's network."""
+    measured = _measure(page)
+    page.answer(answers.home(measured))
+    with st.grid(_FUNNELS, min_column_width=150):
+        for number, one in enumerate(measured):
+            with st.container(gap="xxsmall"):
+                st.markdown(f"{coloured(one.spec.initializer)}  \n:small[{answers.funnel(one)}]")
+                page.figure(
+                    figures.funnel(one, TOKENS, meta=page.meta),
+                    f"Pre-activations by hidden layer from {one.spec.initializer}: {answers.funnel(one)}",
+                    f"funnel-{number}",
+                )
+    seeds = len(measured[0].seeds)
+    st.caption(
+        f"Pre-activations z by hidden layer, 1 to {page.spec.depth}: the darker, the more values; the palest edge "
+        f"holds 98 in 100. {seeds} {'seed' if seeds == 1 else 'seeds'}, {measured[0].samples} inputs of {page.spec.dataset} "
+        f"each. Your network: {frame.literal(page.spec.sentence)}."
+    )
+
+
+def show_lenses(page: frame.Page[NoKnobs]) -> None:
+    """Invite to the lenses, each with the user's network."""
+    with st.grid(len(_INVITATIONS), min_column_width=240):
+        for slug, text in _INVITATIONS.items():
+            target = PAGES[slug]
+            with st.container(border=True, height="stretch"):
+                st.markdown(f"##### {target.lens.question}")
+                st.markdown(text)
+                st.space("stretch")
+                query = permalink.write(page.spec, address.knobs_of(target.lens))
+                st.page_link(target.script, label=f"Open {target.lens.title}", icon=target.icon, query_params=query)

@@ -1,0 +1,153 @@
+"""The parts of Train: a run that plays, pauses, steps and starts again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from winit import budget
+from winit.fields import BadInput
+from winit.figures import training as figures
+from winit.figures.palette import TOKENS, styles
+from winit.lenses import TrainKnobs
+from winit.queueing import turn
+from winit.spec import Spec
+from winit.training import Training, train
+from winit.ui import answers, cached, frame, knobs
+
+_SLICE = 0.15  # seconds of training between two pictures
+_TICK = 0.3  # seconds from one picture to the next
+_MOST_RECORDED = 300
+
+
+@dataclass
+class Run:
+    """A training of this visitor, and whether it plays."""
+
+    spec: Spec
+    seeds: int
+    training: Training
+    playing: bool = False
+
+
+def _start(spec: Spec, seeds: int) -> Run:
+    training = train(spec, seeds, every=max(1, spec.steps // _MOST_RECORDED))
+    with turn():
+        next(training)
+    return Run(spec, seeds, training)
+
+
+def current_run(page: frame.Page[TrainKnobs]) -> Run | None:
+    """Return this visitor's run of the network in view, new where the network changed; None where refused."""
+    held: Run | None = st.session_state.get("_run")
+    if held is not None and (held.spec, held.seeds) == (page.spec, page.knobs.seeds):
+        return held
+    try:
+        page.spec.require_labels()
+    except BadInput as problem:
+        page.refuse(problem, [("Train on digits", {"dataset": "digits"}), ("Train on moons", {"dataset": "moons"})])
+        return None
+    try:
+        lower = "fewer layers, units, steps or seeds"
+        budget.Limit.of_host().require(budget.training_price(page.spec, page.knobs.seeds), lower)
+    except BadInput as problem:
+        page.refuse(problem, [("Use 10 layers of 64 units, 300 steps", {"depth": 10, "width": 64, "steps": 300})])
+        return None
+    run = st.session_state["_run"] = _start(page.spec, page.knobs.seeds)
+    return run
+
+
+def _pause(run: Run) -> None:
+    run.playing = False
+
+
+def _step(run: Run) -> None:
+    run.playing = False
+    with turn():
+        next(run.training, None)
+
+
+def _again(run: Run) -> None:
+    st.session_state["_run"] = _start(run.spec, run.seeds)
+
+
+def show_controls(page: frame.Page[TrainKnobs], run: Run) -> None:
+    """Draw play, pause, step and reset, and the number of seeds."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+        if run.playing:
+            frame.button("Pause", key="pause", icon=":material/pause:", on_click=lambda: _pause(run), type="primary")
+        else:
+            frame.button("Play", key="play", icon=":material/play_arrow:", on_click=_play, type="primary")
+        done = run.training.is_finished
+        frame.button("Step", key="step", icon=":material/skip_next:", on_click=lambda: _step(run), disabled=done)
+        frame.button("Reset", key="again", icon=":material/replay:", on_click=lambda: _again(run))
+        knobs.own(page.lens, "seeds", width=220)
+
+
+def _play() -> None:
+    run: Run = st.session_state["_run"]
+    if run.training.is_finished:
+        _again(run)
+        run = st.session_state["_run"]
+    run.playing = True
+
+
+def show_run(page: frame.Page[TrainKnobs], run: Run) -> None:
+    """Show the run, and while it plays train a slice and draw again, a few times a second."""
+    st.fragment(_show, run_every=_TICK if run.playing else None)(page, run)
+
+
+def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
+    if run.playing:
+        _advance(run)
+    training, snapshots = run.training, run.training.snapshots
+    look = styles([run.spec.initializer], TOKENS)[run.spec.initializer]
+    constant = training.data.constant_loss
+    page.answer(answers.training(snapshots, run.spec.initializer, constant, run.spec.steps))
+    wide, narrow = st.columns((3, 2))
+    with wide:
+        left, right = st.columns(2)
+        with left:
+            chart = figures.loss_curves(snapshots, look, constant, run.spec.steps, TOKENS, meta=page.meta)
+            page.figure(chart, f"Training loss to step {training.step}", "loss")
+        with right:
+            chance = cached.chance(run.spec)
+            chart = figures.accuracy_curves(snapshots, look, chance, run.spec.steps, TOKENS, meta=page.meta)
+            page.figure(chart, f"Test accuracy to step {training.step}", "accuracy")
+        chart = figures.layers(training.measure_layers(), look, TOKENS, meta=page.meta)
+        page.figure(chart, "Standard deviation of activations and gradients by hidden layer", "layers")
+    with narrow:
+        _show_predictions(page, run)
+    st.caption(
+        f"Step {training.step} of {run.spec.steps}. {run.seeds} runs, seeds {run.spec.seed} and on; the first is drawn "
+        "heavier, and its predictions and layers are shown. Loss on 512 training samples; layers: activations, and "
+        "gradients of a sample's loss by the pre-activations, on 64 training samples."
+    )
+    if run.playing and training.is_finished:
+        run.playing = False
+        st.rerun()
+
+
+def _advance(run: Run) -> None:
+    end = time.monotonic() + _SLICE
+    with turn():
+        while time.monotonic() < end and next(run.training, None) is not None:
+            pass
+
+
+def _show_predictions(page: frame.Page[TrainKnobs], run: Run) -> None:
+    """Show the decision surface for points in the plane, a board of digits otherwise."""
+    training, data = run.training, run.training.data
+    if data.features == 2:
+        _, _, grid = figures.surface_grid(data)
+        probabilities = training.probabilities(grid)[0]
+        chart = figures.surface(data, probabilities, TOKENS, meta=page.meta)
+        page.figure(chart, "Decision surface of the first run with the test points", "surface")
+    else:
+        probabilities = training.probabilities(data.test_x[: figures.BOARD_SAMPLES])[0]
+        right = int((np.nan_to_num(probabilities).argmax(axis=1) == data.test_y[: figures.BOARD_SAMPLES]).sum())
+        chart = figures.board(data, probabilities, TOKENS, meta=page.meta)
+        page.figure(chart, f"{figures.BOARD_SAMPLES} test digits, {right} read correctly", "board")

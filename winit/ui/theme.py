@@ -1,0 +1,53 @@
+"""Light and dark: what the theme's own settings cannot say.
+
+Figures carry colour tokens that the browser replaces on the first paint in either mode. After a live
+switch they would keep the old data colours, since no rerun comes: a tiny component watches the mode
+and asks for one.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_STYLE = """<style>
+/* The answer is read, not scanned: larger, and no wider than a comfortable line. */
+.st-key-answer p { font-size: 1.19rem; line-height: 1.5; max-width: 52rem; }
+/* Content as wide as the figures want on a desktop, at most 1280 px. */
+@media (min-width: 800px) {
+  .st-key-page { width: calc(100% + 5rem); margin-left: max(-2.5rem, calc((100% - 1280px) / 2)); max-width: 1280px; }
+}
+/* No dark primary carries both white text on it and itself on the page. */
+[data-testid=stSliderThumbValue], [data-testid=stButtonGroup] [data-selected=true] p {
+  color: light-dark(#14181D, #E4E7EA) !important;
+}
+</style>"""
+
+_WATCH = """
+export default function ({ parentElement, setStateValue }) {
+  const app = document.querySelector(".stApp");
+  const mode = () => getComputedStyle(app).colorScheme;
+  let seen = mode();
+  const observer = new MutationObserver(() => {
+    if (mode() !== seen) { seen = mode(); setStateValue("mode", seen); }
+  });
+  observer.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
+  return () => observer.disconnect();
+}
+"""
+
+
+def apply() -> None:
+    """Add the style rules to the page."""
+    st.html(_STYLE)
+
+
+def watch() -> None:
+    """Rerun the page when the visitor switches between light and dark."""
+    # Registered in each run: a registration belongs to the runtime, and one name means one component.
+    component = st.components.v2.component("winit_mode", js=_WATCH)
+    component(key="mode", on_mode_change=lambda: None, height=1)
+
+
+def mode() -> str:
+    """Return light or dark, to be carried by figures: another value makes the browser draw them anew."""
+    return str(st.context.theme.type or "light")
