@@ -37,6 +37,14 @@ class Data:
     test_y: Targets
     outputs: int
     """Number of classes, or of regression targets."""
+    mean: NDArray[np.float64] | float = 0.0
+    """(features,) taken away by the standardization."""
+    scale: NDArray[np.float64] | float = 1.0
+    """(features,) divided by."""
+
+    def original(self, x: Features) -> NDArray[np.float64]:
+        """Return standardized features (samples, features) in their own units."""
+        return np.asarray(x * self.scale + self.mean)
 
     @property
     def features(self) -> int:
@@ -216,6 +224,8 @@ def load(name: str) -> Data:
         standardized(test_x),
         labels(test_y),
         record.outputs,
+        mean,
+        scale,
     )
 
 

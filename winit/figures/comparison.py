@@ -39,7 +39,7 @@ def curves(
     """
     seeds = len({member.seed for member in members})
     unit = f"median of {seeds} seeds; band: middle half" if seeds > 1 else "one seed"
-    chart = style.figure(palette, y=f"{CURVES[curve]} ({unit})", x="step", right=132, meta=meta)
+    chart = style.figure(palette, y=f"{CURVES[curve]} ({unit})", x="step", right=150, meta=meta)
     steps = np.array([snapshot.step for snapshot in snapshots])
     values = np.stack([getattr(snapshot, curve) for snapshot in snapshots], axis=1)
     losses = np.stack([snapshot.loss for snapshot in snapshots], axis=1)

@@ -57,4 +57,4 @@ def funnel(signal: Signal, palette: Palette, *, meta: str = "") -> go.Figure:
 
 def _ticks(depth: int) -> list[int]:
     step = next(step for step in (1, 2, 5, 10, 20, 50) if depth / step <= 6)
-    return [tick for tick in range(step, depth, step) if depth - tick > step / 2 and tick > 1]
+    return [tick for tick in range(step, depth, step) if depth - tick > step / 2 and tick - 1 > step / 2]

@@ -116,8 +116,8 @@ def styles(initializers: Iterable[str], palette: Palette) -> dict[str, Style]:
     return found
 
 
-def coloured(initializer: str) -> str:
-    """Return an initializer's name as Streamlit markdown in its family's hue."""
+def coloured(initializer: str, label: str | None = None) -> str:
+    """Return an initializer's name, or another label for it, as Streamlit markdown in its family's hue."""
     colour = _TEXT_COLOURS.get(scheme(initializer).record.family)
-    name = initializer.replace("_", r"\_")
+    name = (label or initializer).replace("_", r"\_")
     return f":{colour}[**{name}**]" if colour else f"**{name}**"

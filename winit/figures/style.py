@@ -91,7 +91,7 @@ def figure(
     )
     note(chart, y, x=0, y=1, palette=palette, xshift=-left + 6, yshift=20, xanchor="left")
     if x:
-        note(chart, x, x=1, y=0, palette=palette, yshift=-36, xanchor="right")
+        note(chart, x, x=1, y=0, palette=palette, yshift=-22, xanchor="right", yanchor="top")
     return chart
 
 

@@ -99,8 +99,9 @@ def _curves(
             x=steps,
             y=row,
             mode="lines+markers" if len(steps) == 1 else "lines",
-            line={"width": 2.2 if first else 1.1, "color": look.colour, "dash": look.dash if first else "solid"},
+            line={"width": 2.2 if first else 1.1, "color": look.colour, "dash": "solid"},
             opacity=1.0 if first else 0.55,
+            cliponaxis=len(steps) > 1,
             hoverinfo="text",
             hovertext=texts,
         )
@@ -138,7 +139,12 @@ def layers(statistics: LayerStatistics, look: Style, palette: Palette, *, meta: 
             y=values[usable],
             mode="lines+markers",
             line={"width": 1.6, "color": look.colour, "dash": dash},
-            marker={"size": 6.5 if depth <= 40 else 4, "color": look.colour, "symbol": symbol, "line": {"width": 1.4}},
+            marker={
+                "size": 6.5 if depth <= 40 else 4,
+                "color": look.colour,
+                "symbol": symbol,
+                "line": {"width": 1.4, "color": look.colour},
+            },
             hoverinfo="text",
             hovertext=[
                 f"layer {layer}<br>{name} {style.number(value)}"
@@ -220,7 +226,7 @@ def board(data: Data, probabilities: Array, palette: Palette, *, meta: str = "")
     rows, columns = BOARD
     cell_rows, cell = 8 + _GAP + 2, 8 + _GAP
     image = np.full((rows * cell_rows, columns * cell), np.nan)
-    shown = data.test_x[:BOARD_SAMPLES]
+    shown = data.original(data.test_x[:BOARD_SAMPLES])
     chart = style.figure(palette, y="Test digits, and what the network reads", x="", height=_SURFACE_HEIGHT, left=14)
     answers = probabilities.argmax(axis=1) if np.isfinite(probabilities).all() else None
     for number, pixels in enumerate(shown):
@@ -237,9 +243,7 @@ def board(data: Data, probabilities: Array, palette: Palette, *, meta: str = "")
             chart, text, x=left + 3.5, y=top + 9.4, xref="x", yref="y", palette=palette, size=12.5, align="center"
         )
     shades = [[index / 9, colour] for index, colour in enumerate((palette.page, *palette.sequential[1:]))]
-    chart.add_heatmap(
-        z=image, zmin=-1.5, zmax=2.5, colorscale=shades, showscale=False, hoverinfo="skip", xgap=0, ygap=0
-    )
+    chart.add_heatmap(z=image, zmin=0, zmax=16, colorscale=shades, showscale=False, hoverinfo="skip", xgap=0, ygap=0)
     chart.update_xaxes(visible=False, range=[-1.5, columns * cell - _GAP + 0.5])
     chart.update_yaxes(visible=False, range=[rows * cell_rows - 1, -1], showgrid=False)
     chart.update_layout(meta=meta)

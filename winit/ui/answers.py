@@ -53,7 +53,7 @@ def home(measured: Sequence[signal.Signal]) -> str:
     kept = (
         "nothing of the signal is left"
         if left == 0
-        else f"{number(left)} times the first layer's second moment is left at layer {depth}"
+        else f"the second moment at layer {depth} is {number(left)} times that of layer 1"
     )
     return (
         f"The same inputs, the same {depth} layers: only the law of the first random weights differs. "

@@ -20,8 +20,8 @@ from winit.spec import Spec
 from winit.training import Training
 from winit.ui import answers, cached, frame
 
-_SLICE = 0.2  # seconds of training between two pictures
-_TICK = 0.4
+_SLICE = 0.3  # seconds of training between two pictures
+_TICK = 0.35
 _AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
 
 Key = tuple[Spec, CompareKnobs]
@@ -89,9 +89,9 @@ def _show_knobs(page: frame.Page[CompareKnobs]) -> None:
         "learning_rates",
         "seeds",
         "curve",
-        initializers={"width": 400},
-        learning_rates={"width": 200, "placeholder": f"{page.spec.learning_rate:g}"},
-        seeds={"width": 130},
+        initializers={"width": 300},
+        learning_rates={"width": 140, "placeholder": f"{page.spec.learning_rate:g}"},
+        seeds={"width": 110},
         curve={"format_func": lambda curve: curve.replace("_", " ")},
     )
 

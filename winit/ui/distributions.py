@@ -38,11 +38,11 @@ def show_knobs(page: frame.Page[DistributionsKnobs]) -> None:
         "fan_out",
         "samples",
         "unit",
-        initializers={"width": 320},
-        layer={"width": 110},
-        fan_in={"width": 110, "placeholder": str(shape.fan_in)},
-        fan_out={"width": 110, "placeholder": str(shape.fan_out)},
-        samples={"width": 140},
+        initializers={"width": 264},
+        layer={"width": 90},
+        fan_in={"width": 82, "placeholder": str(shape.fan_in)},
+        fan_out={"width": 82, "placeholder": str(shape.fan_out)},
+        samples={"width": 116},
         unit={"format_func": lambda unit: {"weight": "weight", "deviations": "in sd"}[unit]},
     )
 

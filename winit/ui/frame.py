@@ -79,7 +79,7 @@ def open_page(slug: str, kind: type[_K]) -> Page[_K]:
     theme.apply()
     st.logo(str(_ASSETS / "logo.svg"), size="large")
     spec, own, problems = address.open_page(page.lens)
-    _sidebar(spec, page.lens)
+    _sidebar(page.lens)
     _links(spec)
     _problems(problems, spec, own)
     st.title(page.lens.question, anchor=False)
@@ -113,7 +113,7 @@ def _links(spec: Spec) -> None:
         theme.watch()
 
 
-def _sidebar(spec: Spec, lens: Lens) -> None:
+def _sidebar(lens: Lens) -> None:
     """Draw the network's knobs, in groups."""
     with st.sidebar:
         for group, title in _GROUPS.items():
@@ -124,7 +124,6 @@ def _sidebar(spec: Spec, lens: Lens) -> None:
             else:
                 st.markdown(f"##### {title}")
                 _each(names)
-        st.caption(literal(spec.sentence) + ".")
         button("Reset everything", key="reset", icon=":material/restart_alt:", on_click=lambda: address.reset(lens))
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from winit import budget, permalink
 from winit.figures import home as figures
 from winit.figures.palette import TOKENS, coloured
+from winit.figures.style import short_name
 from winit.lenses import NoKnobs, together
 from winit.signal import Signal
 from winit.spec import Spec
@@ -50,17 +51,18 @@ def show_signal(page: frame.Page[NoKnobs]) -> None:
     with st.grid(_FUNNELS, min_column_width=150):
         for number, one in enumerate(measured):
             with st.container(gap="xxsmall"):
-                st.markdown(f"{coloured(one.spec.initializer)}  \n:small[{answers.funnel(one)}]")
+                name = one.spec.initializer
+                st.markdown(f"{coloured(name, short_name(name))}  \n:small[{answers.funnel(one)}]")
                 page.figure(
                     figures.funnel(one, TOKENS, meta=page.meta),
-                    f"Pre-activations by hidden layer from {one.spec.initializer}: {answers.funnel(one)}",
+                    f"Pre-activations by hidden layer from {name}: {answers.funnel(one)}",
                     f"funnel-{number}",
                 )
-    seeds = len(measured[0].seeds)
+    runs = "1 seed" if len(measured[0].seeds) == 1 else f"{len(measured[0].seeds)} seeds"
     st.caption(
-        f"Pre-activations z by hidden layer, 1 to {page.spec.depth}: the darker, the more values; the palest edge "
-        f"holds 98 in 100. {seeds} {'seed' if seeds == 1 else 'seeds'}, {measured[0].samples} inputs of {page.spec.dataset} "
-        f"each. Your network: {frame.literal(page.spec.sentence)}."
+        f"Pre-activations z by hidden layer, 1 to {page.spec.depth}: the darker, the more values; the palest "
+        f"edge holds 98 in 100. {runs}, {measured[0].samples} inputs of {page.spec.dataset} each."
+        f" Your network: {frame.literal(page.spec.sentence)}."
     )
 
 

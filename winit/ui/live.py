@@ -95,6 +95,17 @@ def _play() -> None:
     run.playing = True
 
 
+def show_answer(page: frame.Page[TrainKnobs], run: Run) -> None:
+    """Say how far the run is, kept up to date while it plays."""
+
+    def say() -> None:
+        training = run.training
+        text = answers.training(training.snapshots, run.spec.initializer, training.data.constant_loss, run.spec.steps)
+        page.answer(text)
+
+    st.fragment(say, run_every=_TICK if run.playing else None)()
+
+
 def show_run(page: frame.Page[TrainKnobs], run: Run) -> None:
     """Show the run, and while it plays train a slice and draw again, a few times a second."""
     st.fragment(_show, run_every=_TICK if run.playing else None)(page, run)
@@ -106,7 +117,6 @@ def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
     training, snapshots = run.training, run.training.snapshots
     look = styles([run.spec.initializer], TOKENS)[run.spec.initializer]
     constant = training.data.constant_loss
-    page.answer(answers.training(snapshots, run.spec.initializer, constant, run.spec.steps))
     wide, narrow = st.columns((3, 2))
     with wide:
         left, right = st.columns(2)

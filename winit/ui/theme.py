@@ -12,13 +12,14 @@ import streamlit as st
 _STYLE = """<style>
 /* The answer is read, not scanned: larger, and no wider than a comfortable line. */
 .st-key-answer p { font-size: 1.19rem; line-height: 1.5; max-width: 52rem; }
-/* Content as wide as the figures want on a desktop, at most 1280 px. */
-@media (min-width: 800px) {
-  .st-key-page { width: calc(100% + 5rem); margin-left: max(-2.5rem, calc((100% - 1280px) / 2)); max-width: 1280px; }
-}
 /* No dark primary carries both white text on it and itself on the page. */
 [data-testid=stSliderThumbValue], [data-testid=stButtonGroup] [data-selected=true] p {
   color: light-dark(#14181D, #E4E7EA) !important;
+}
+/* On a desktop the row of links stands in the header's empty strip, and figures get the width they want. */
+@media (min-width: 800px) {
+  [data-testid=stMainBlockContainer] { padding-left: 2.5rem; padding-right: 2.5rem; max-width: 1360px; }
+  .st-key-nav { margin-top: -3.6rem; margin-bottom: 0.4rem; margin-left: -0.5rem; position: relative; z-index: 999991; }
 }
 </style>"""
 
