@@ -559,7 +559,10 @@ def _texts(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     values = {parameter.name: draw(_values(parameter)) for parameter in record.parameters}
     if record.name == "random_uniform":
         low, high = sorted(values.values())
-        values = {"minval": low, "maxval": high if low < high else math.nextafter(low, math.inf)}
+        # The largest allowed number has no larger neighbour within the range: step down from it instead.
+        if low >= high:
+            low, high = (low, math.nextafter(low, math.inf)) if low < 1e30 else (math.nextafter(low, 0), low)
+        values = {"minval": low, "maxval": high}
     inside = ", ".join(f"{p.name}={p.write(values[p.name])}" for p in record.parameters)
     return f"{record.name}({inside})", values
 

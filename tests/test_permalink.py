@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from winit import permalink
 from winit.fields import BadInput, Choice, Declared, Field, Form, Integer, Kind, Real, Several, fields_of
 from winit.initializers import INITIALIZERS
-from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, Lens
+from winit.lenses import INITIALIZER_LIMIT, LENSES, CompareKnobs, DistributionsKnobs, Lens
 from winit.spec import Spec
 
 LENS_LIST = list(LENSES.values())
@@ -161,7 +161,7 @@ def test_the_longest_address_that_can_be_written_can_be_read() -> None:
     """A state that the page can be in has a link that opens it."""
     longest = [
         Spec(initializer=f"random_uniform(minval={-1.1e-300 * (1 + n / 13)!r}, maxval={1.1e-299 * (1 + n / 17)!r})")
-        for n in range(13)
+        for n in range(INITIALIZER_LIMIT + 1)
     ]
     rates = tuple(1.1e-300 * (1 + n / 19) for n in range(12))
     spec = Spec(

@@ -558,7 +558,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["compare", "--learning-rates", "1;;2"], "learning_rates", "a number above 0"),
     (["compare", "--initializers", "zeros;he_norm"], "initializers", "did you mean he_normal?"),
     (["compare", "--initializers", "zeros;he_uniform;kaiming_uniform"], "initializers", "different values"),
-    (["compare", "--initializers", ";".join(f"constant(value={n})" for n in range(14))], "initializers", "at most 12"),
+    (["compare", "--initializers", ";".join(f"constant(value={n})" for n in range(14))], "initializers", "at most 10"),
     (["compare", "--curve", "accuracy"], "curve", "one of loss"),
     (["distributions", "--samples", "0"], "samples", "a whole number from 1 to 1000000"),
     (["distributions", "--fan-in", "1025"], "fan_in", "a whole number from 1 to 1024"),

@@ -1,0 +1,54 @@
+"""The README tells the truth: its examples run, and the files it names exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from winit.__main__ import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_python_example(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = _blocks("python")
+    exec(compile(example, "README.md", "exec"), {})
+    verdict, statuses = capsys.readouterr().out.splitlines()
+    assert "per layer" in verdict
+    assert statuses == "('stalled', 'stalled')"
+
+
+def test_terminal_example() -> None:
+    (example,) = (block for block in _blocks("bash") if "-m winit" in block)
+    arguments = shlex.split(example)[1:]
+    short = [*arguments, "--steps", "4", "--width", "8"]
+    result = subprocess.run([sys.executable, *short], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [rank["initializer"] for rank in json.loads(result.stdout)["ranking"]]
+
+
+def test_every_lens_of_the_terminal_is_named() -> None:
+    assert all(f"`{name}`" in README for name in [*COMMANDS, "link"])
+
+
+def test_the_commands_install_what_they_say() -> None:
+    run, test = (block for block in _blocks("bash") if "python3 -m venv" in block)
+    assert "requirements.txt" in run
+    assert "streamlit run app.py" in run
+    assert test.strip().endswith('pytest -m "not slow"')
+    assert test.split("&&")[-1].strip() in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((docs/[^)]+)\)|`((?:winit|deploy|\.ci)/[\w./]+)`", README))
+def test_files_it_names_exist(path: tuple[str, str]) -> None:
+    assert (ROOT / (path[0] or path[1])).exists()
