@@ -27,11 +27,27 @@ st.plotly_chart(go.Figure(go.Scatter(x=[0, 1], y=[0, 1])))
 """
 
 
-def seconds_to_figure(browser: Browser, script: Path) -> float:
-    """Start a server on a script, open it, and return the seconds until a figure stands in the page."""
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int) -> None:
+    """Return once somebody listens on a port of this machine."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+
+
+def seconds_to_figure(browser: Browser, script: Path) -> float:
+    """Start a server on a script, open it, and return the seconds until a figure stands in the page."""
+    port = free_port()
     begin = time.perf_counter()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
     server = subprocess.Popen(
@@ -42,12 +58,7 @@ def seconds_to_figure(browser: Browser, script: Path) -> float:
     )
     page = browser.new_page()
     try:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
-                break
-            except OSError:
-                time.sleep(0.02)
+        wait_for(port)
         page.goto(f"http://127.0.0.1:{port}/")
         page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
         return time.perf_counter() - begin
