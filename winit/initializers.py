@@ -57,6 +57,17 @@ def _digits(value: float) -> str:
     return rf"{mantissa} \times 10^{{{int(exponent)}}}"
 
 
+def _fraction(value: float) -> tuple[float, int]:
+    """Return (1, k) for a value of 1/k with k from 2 to 12, and (value, 1) for all others."""
+    inverse = round(1 / value) if value > 0.05 else 1
+    return (1.0, inverse) if 2 <= inverse <= 12 and abs(value * inverse - 1) < 1e-12 else (value, 1)
+
+
+def _grouped(latex: str, factor: int) -> str:
+    """Return a sum in parentheses where a factor stands before it."""
+    return f"({latex})" if factor > 1 and "+" in latex else latex
+
+
 @dataclass(frozen=True)
 class Rule:
     """How a scheme with its parameters set answers for a layer."""
@@ -126,10 +137,14 @@ def variance_scaling(
 
     def formula(shape: LayerShape) -> Formula:
         numbers, value = fan.numbers(shape), top / fan.count(shape)
+        over, under = _fraction(top)
+        symbols, filled = (f"({under} * {fan.text})", f"({under} * {numbers})") if under > 1 else (fan.text, numbers)
+        factor, times = (f"{under}\\,", rf"{under} \times ") if under > 1 else ("", "")
+        inner = numbers if under > 1 else numbers.strip("()")
         return Formula(
-            f"{shape_text}, mean 0, variance {top:.5g} / {fan.text} = {top:.5g} / {numbers} = {value:.5g}",
-            rf"{shape_latex}, \qquad \sigma^2 = \frac{{{_digits(top)}}}{{{fan.latex}}}"
-            rf" = \frac{{{_digits(top)}}}{{{numbers.strip('()')}}} = {_digits(value)}",
+            f"{shape_text}, mean 0, variance {over:.5g} / {symbols} = {over:.5g} / {filled} = {value:.5g}",
+            rf"{shape_latex}, \qquad \sigma^2 = \frac{{{_digits(over)}}}{{{factor}{_grouped(fan.latex, under)}}}"
+            rf" = \frac{{{_digits(over)}}}{{{times}{inner}}} = {_digits(value)}",
         )
 
     return Rule(law, formula, bias)

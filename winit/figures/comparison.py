@@ -214,6 +214,7 @@ def ranking(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.F
             xanchor="left",
             yanchor="bottom",
             yshift=7,
+            bgcolor=palette.page,
             size=12.5,
         )
     chart.add_vline(x=history.chance, line={"width": 1.2, "dash": "dot", "color": palette.stalled})

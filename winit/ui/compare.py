@@ -200,7 +200,7 @@ def _show_table(found: Comparison) -> None:
                 "95 % interval": "needs 5 seeds"
                 if rank.score.low is None or rank.score.high is None
                 else f"{rank.score.low:.1%} to {rank.score.high:.1%}",
-                "final loss": comparison.median_loss(history.final_loss[runs]),
+                "final loss": comparison.median_finite(history.final_loss[runs]),
                 "training accuracy": comparison.median_finite(history.final_train_accuracy[runs]),
                 "learning rate": " / ".join(f"{rate:g}" for rate in rank.learning_rates),
             }

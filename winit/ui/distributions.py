@@ -81,10 +81,10 @@ def show_table(drawn: Sequence[Drawn]) -> None:
             "mean drawn": one.drawn.mean,
             "sd asked": one.asked.standard_deviation,
             "sd drawn": one.drawn.standard_deviation,
-            "minimum asked": _bound(one.asked.minimum),
-            "minimum drawn": one.drawn.minimum,
-            "maximum asked": _bound(one.asked.maximum),
-            "maximum drawn": one.drawn.maximum,
+            "min asked": _bound(one.asked.minimum),
+            "min drawn": one.drawn.minimum,
+            "max asked": _bound(one.asked.maximum),
+            "max drawn": one.drawn.maximum,
             "distinct neurons": f"{one.distinct_rows} of {one.shape.fan_out}",
         }
         for one in drawn
@@ -93,7 +93,7 @@ def show_table(drawn: Sequence[Drawn]) -> None:
         name: st.column_config.NumberColumn(format="%.4g") for name in rows[0] if name.split()[-1] in ("asked", "drawn")
     }
     config = {"initializer": st.column_config.TextColumn(pinned=True), **numbers}
-    for end in ("minimum asked", "maximum asked"):
+    for end in ("min asked", "max asked"):
         config[end] = st.column_config.TextColumn()
     st.dataframe(rows, hide_index=True, column_config=config, key="moments", alt="Moments asked and drawn")
 
