@@ -1,0 +1,737 @@
+"""Every page, run by Streamlit's own test harness: the address both ways, bad input, refusals, buttons."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from winit.fields import fields_of
+from winit.spec import Spec
+from winit.ui.pages import PAGES
+
+ROOT = Path(__file__).resolve().parent.parent
+UI = ROOT / "winit" / "ui"
+TINY = {"depth": "1", "width": "4", "steps": "5", "seeds": "2"}
+TIMEOUT = 60
+
+Query = Mapping[str, str | list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _usual_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Price computations as on a host that sets no limits of its own."""
+    monkeypatch.delenv("WINIT_SECONDS", raising=False)
+    monkeypatch.delenv("WINIT_MEGABYTES", raising=False)
+
+
+def visit(slug: str, query: Query | None = None) -> AppTest:
+    """Open a page by its address in a new session."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=TIMEOUT)
+    if slug:
+        at.switch_page(PAGES[slug].script)
+    for name, value in (query or {}).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def address(at: AppTest) -> dict[str, str]:
+    """Return the address that the page wrote, one value for each parameter."""
+    return {name: value[0] if isinstance(value, list) else value for name, value in at.query_params.items()}
+
+
+def plain(markdown: str) -> str:
+    """Return markdown with its backslash escapes undone: what a reader sees."""
+    return re.sub(r"\\(.)", r"\1", markdown)
+
+
+def problems(at: AppTest) -> list[str]:
+    """Return the messages about refused values, as markdown."""
+    return [found.value for found in at.markdown if found.value.startswith(":material/info:")]
+
+
+def refusals(at: AppTest) -> list[str]:
+    """Return the messages that say why nothing is computed, as read."""
+    return [plain(found.value) for found in at.markdown if "Not computed." in found.value]
+
+
+def stands(at: AppTest, slug: str) -> None:
+    """Assert that the page shows its question and no exception."""
+    assert not at.exception, [found.message for found in at.exception]
+    assert [found.value for found in at.title] == [PAGES[slug].lens.question]
+
+
+def network(at: AppTest) -> Spec:
+    """Return the network that the session holds."""
+    held = at.session_state["_network"]
+    assert isinstance(held, Spec)
+    return held
+
+
+def button(at: AppTest, text: str) -> Any:
+    """Return the button with a text in its label."""
+    return next(found for found in at.button if text in found.label)
+
+
+def caption(at: AppTest, text: str) -> str:
+    """Return the caption that contains a text."""
+    return next(found.value for found in at.caption if text in found.value)
+
+
+EVERY_PAGE = pytest.mark.parametrize("slug", list(PAGES))
+
+
+@EVERY_PAGE
+def test_page_opens_with_its_question(slug: str) -> None:
+    at = visit(slug)
+    stands(at, slug)
+    assert address(at) == {"v": "1"}
+    assert network(at) == Spec()
+    assert not problems(at)
+    assert len(at.get("page_link")) >= len(PAGES)
+
+
+@EVERY_PAGE
+def test_every_field_of_the_network_has_a_widget(slug: str) -> None:
+    at = visit(slug)
+    keys = {found.key for kind in ("slider", "number_input", "selectbox", "button_group") for found in at.get(kind)}
+    assert {field.name for field in fields_of(Spec)} <= keys
+
+
+WIDGETS: list[tuple[str, str, Any, str]] = [
+    ("slider", "depth", 3, "3"),
+    ("number_input", "width", 16, "16"),
+    ("selectbox", "activation", "tanh", "tanh"),
+    ("selectbox", "initializer", "glorot_uniform", "glorot_uniform"),
+    ("selectbox", "dataset", "moons", "moons"),
+    ("number_input", "batch_size", 32, "32"),
+    ("button_group", "optimizer", "adam", "adam"),
+    ("number_input", "learning_rate", 0.1, "0.1"),
+    ("number_input", "steps", 20, "20"),
+    ("number_input", "seed", 7, "7"),
+]
+
+
+def move(at: AppTest, kind: str, key: str, value: Any) -> AppTest:
+    """Set a widget and run the page."""
+    widget = next(found for found in at.get(kind) if found.key == key)
+    widget.set_value([value] if kind == "button_group" else value)
+    return at.run()
+
+
+@EVERY_PAGE
+def test_widgets_of_the_network_write_the_address(slug: str) -> None:
+    at = visit(slug, {"depth": "2", "width": "8", "steps": "5"})
+    for kind, key, value, text in WIDGETS:
+        move(at, kind, key, value)
+        stands(at, slug)
+        assert getattr(network(at), key) == value
+        assert address(at)[key] == text
+    assert set(address(at)) == {"v", *(key for _, key, _, _ in WIDGETS)}
+
+
+@EVERY_PAGE
+def test_a_default_leaves_the_address(slug: str) -> None:
+    at = visit(slug, {"depth": "2", "width": "8", "steps": "5", "seed": "3"})
+    move(at, "number_input", "seed", 0)
+    assert address(at) == {"v": "1", "depth": "2", "width": "8", "steps": "5"}
+
+
+def test_parameters_of_an_initializer_follow_the_choice() -> None:
+    at = visit("distributions")
+    at.selectbox(key="initializer").set_value("random_normal").run()
+    stands(at, "distributions")
+    at.number_input(key="initializer.random_normal.stddev").set_value(0.5).run()
+    stands(at, "distributions")
+    assert address(at)["initializer"] == "random_normal(stddev=0.5)"
+    assert network(at).initializer == "random_normal(stddev=0.5)"
+    at.selectbox(key="initializer").set_value("he_normal").run()
+    assert address(at) == {"v": "1"}
+    assert not [found for found in at.number_input if str(found.key).startswith("initializer.")]
+
+
+def test_variance_scaling_has_all_its_parameters() -> None:
+    at = visit("", {"initializer": "variance_scaling(scale=3, mode=fan_out)", "depth": "2", "width": "8"})
+    stands(at, "")
+    assert at.number_input(key="initializer.variance_scaling.scale").value == 3.0
+    assert network(at).initializer.startswith("variance_scaling(")
+    assert "fan_out" in address(at)["initializer"]
+    at.number_input(key="initializer.variance_scaling.scale").set_value(2.5).run()
+    assert "scale=2.5" in address(at)["initializer"]
+    assert "fan_out" in address(at)["initializer"]
+
+
+OWN: list[tuple[str, str, str, Any, str]] = [
+    ("distributions", "multiselect", "initializers", ["orthogonal", "he_uniform"], "orthogonal;he_uniform"),
+    ("distributions", "slider", "layer", 1, "1"),
+    ("distributions", "number_input", "fan_in", 12, "12"),
+    ("distributions", "number_input", "fan_out", 13, "13"),
+    ("distributions", "number_input", "samples", 5000, "5000"),
+    ("distributions", "button_group", "unit", "deviations", "deviations"),
+    ("live", "slider", "seeds", 2, "2"),
+    ("compare", "slider", "seeds", 3, "3"),
+    ("compare", "multiselect", "initializers", ["orthogonal"], "orthogonal"),
+    ("compare", "multiselect", "learning_rates", ["0.1", "0.01"], "0.1;0.01"),
+    ("compare", "button_group", "curve", "test_accuracy", "test_accuracy"),
+]
+
+
+@pytest.mark.parametrize(("slug", "kind", "name", "value", "text"), OWN)
+def test_knobs_of_a_lens_both_ways(slug: str, kind: str, name: str, value: Any, text: str) -> None:
+    small = {"depth": "1", "width": "4", "steps": "5"}
+    at = visit(slug, small)
+    move(at, kind, f"{slug}:{name}", value)
+    stands(at, slug)
+    assert address(at) == {"v": "1", **small, name: text}
+
+    other = visit(slug, {**small, name: text})
+    stands(other, slug)
+    assert not problems(other)
+    widget = next(found for found in other.get(kind) if found.key == f"{slug}:{name}")
+    shown = [widget.value] if kind == "button_group" and not isinstance(widget.value, list) else widget.value
+    assert shown == ([value] if kind == "button_group" else value)
+    assert address(other) == address(at)
+
+
+@EVERY_PAGE
+def test_address_reaches_the_widgets_and_the_network(slug: str) -> None:
+    texts = {key: text for _, key, _, text in WIDGETS} | {"width": "8", "steps": "5"}
+    at = visit(slug, {"v": "1", **texts})
+    stands(at, slug)
+    assert not problems(at)
+    assert address(at) == {"v": "1", **texts}
+    for kind, key, _, _ in WIDGETS:
+        field = next(field for field in fields_of(Spec) if field.name == key)
+        widget = next(found for found in at.get(kind) if found.key == key)
+        value = widget.value[0] if isinstance(widget.value, list) else widget.value
+        assert field.write(value) == texts[key]
+        assert field.write(getattr(network(at), key)) == texts[key]
+
+
+@EVERY_PAGE
+def test_a_new_address_in_the_same_session_replaces_all(slug: str) -> None:
+    at = visit(slug, {"depth": "3", "width": "8", "steps": "5", "activation": "tanh"})
+    at.query_params.clear()
+    at.query_params["depth"] = "2"
+    at.query_params["width"] = "4"
+    at.query_params["steps"] = "6"
+    at.run()
+    stands(at, slug)
+    assert network(at) == Spec(depth=2, width=4, steps=6)
+    assert at.selectbox(key="activation").value == "relu"
+    assert address(at) == {"v": "1", "depth": "2", "width": "4", "steps": "6"}
+
+
+@EVERY_PAGE
+def test_an_address_without_fields_keeps_the_network(slug: str) -> None:
+    at = visit(slug, {"depth": "3", "width": "8", "steps": "5"})
+    at.query_params.clear()
+    at.run()
+    assert network(at) == Spec(depth=3, width=8, steps=5)
+    assert address(at) == {"v": "1", "depth": "3", "width": "8", "steps": "5"}
+
+
+@EVERY_PAGE
+def test_reset_puts_everything_back(slug: str) -> None:
+    query = {"depth": "2", "width": "8", "steps": "5", "initializer": "random_normal(stddev=0.2)"}
+    own = {"distributions": {"layer": "1"}, "live": {"seeds": "2"}, "compare": {"seeds": "2"}}.get(slug, {})
+    at = visit(slug, {**query, **own})
+    assert address(at) == {"v": "1", **query, **own}
+    at.button(key="reset").click().run()
+    stands(at, slug)
+    assert address(at) == {"v": "1"}
+    assert network(at) == Spec()
+    assert at.slider(key="depth").value == 10
+    assert at.selectbox(key="initializer").value == "he_normal"
+
+
+def test_reset_mends_a_bad_address() -> None:
+    at = visit("", {"depth": "zero"})
+    assert problems(at)
+    at.button(key="reset").click().run()
+    assert not problems(at)
+    assert address(at) == {"v": "1"}
+
+
+def test_a_switch_of_pages_keeps_the_network_and_each_lens_its_knobs() -> None:
+    spec = {"depth": "2", "width": "8", "steps": "5", "initializer": "random_normal(stddev=0.2)"}
+    at = visit("distributions", {**spec, "layer": "1", "samples": "1000"})
+    for slug in ("live", "compare", "", "distributions"):
+        # The row's links carry the network, but AppTest does not follow them: this is the bare switch.
+        at.query_params.clear()
+        at.switch_page(PAGES[slug].script).run()
+        stands(at, slug)
+        assert at.slider(key="depth").value == 2
+        assert at.number_input(key="initializer.random_normal.stddev").value == 0.2
+        own = {"layer": "1", "samples": "1000"} if slug == "distributions" else {}
+        assert address(at) == {"v": "1", **spec, **own}
+    assert at.slider(key="distributions:layer").value == 1
+
+
+def test_a_link_of_the_row_carries_the_network() -> None:
+    at = visit("", {"depth": "2", "width": "8", "activation": "tanh"})
+    for link in at.get("page_link"):
+        query = link.proto.query_string
+        assert "depth=2" in query
+        assert "width=8" in query
+        assert "activation=tanh" in query
+
+
+WHOLE = "a whole number from 1 to 200"
+BAD: list[tuple[str, str | list[str], str, str]] = [
+    ("depth", "deep", "'deep'", WHOLE),
+    ("depth", "0", "'0'", WHOLE),
+    ("depth", "201", "'201'", WHOLE),
+    ("depth", "-3", "'-3'", WHOLE),
+    ("depth", "1.5", "'1.5'", WHOLE),
+    ("depth", "", "''", WHOLE),
+    ("depth", "nan", "'nan'", WHOLE),
+    ("depth", "inf", "'inf'", WHOLE),
+    ("depth", "1e999", "'1e999'", WHOLE),
+    ("depth", "9" * 400, "'" + "9" * 60 + "...'", WHOLE),
+    ("depth", "１０", "'１０'", WHOLE),
+    ("depth", "1\x00", r"'1\x00'", WHOLE),
+    ("depth", "<img src=x onerror=alert(1)>", "'<img src=x onerror=alert(1)>'", WHOLE),
+    ("depth", "**bold** [a](http://b) `c` $d$ :red[e]", "'**bold** [a](http://b) `c` $d$ :red[e]'", WHOLE),
+    ("depth", "# title\n- list", r"'# title\n- list'", WHOLE),
+    ("depth", ["3", "4"], "'3;4'", "each parameter once"),
+    ("width", "1025", "'1025'", "a whole number from 1 to 1024"),
+    ("activation", "rellu", "'rellu'", "did you mean relu?"),
+    ("activation", "", "''", "one of "),
+    ("dataset", "cifar", "'cifar'", "one of "),
+    ("optimizer", "Adam", "'Adam'", "did you mean adam?"),
+    ("learning_rate", "nan", "'nan'", "a number from 0 to"),
+    ("learning_rate", "inf", "'inf'", "a number from 0 to"),
+    ("learning_rate", "1e999", "'1e999'", "a number from 0 to"),
+    ("learning_rate", "-1", "'-1'", "a number from 0 to"),
+    ("learning_rate", "1_0", "'1_0'", "a number from 0 to"),
+    ("steps", "100001", "'100001'", "a whole number from 1 to 100000"),
+    ("seed", "2147483648", "'2147483648'", "a whole number from 0 to 2147483647"),
+    ("batch_size", "0", "'0'", "a whole number from 1 to 4096"),
+    ("initializer", "random_normal(stddev=-1)", "random_normal(stddev=-1)", "a number from 0 to"),
+    ("initializer", "random_normal(stddev=nan)", "random_normal(stddev=nan)", "a number from 0 to"),
+    ("initializer", "random_normal(sd=1)", "random_normal(sd=1)", "stddev"),
+    ("initializer", "he_normal(", "he_normal(", "give "),
+    ("initializer", "__import__('os')", "__import__('os')", "give "),
+    ("initializer", "he_norml", "he_norml", "did you mean he_normal?"),
+    ("initializer", "", "''", "give "),
+    ("initializer", "x" * 400, "'" + "x" * 60 + "...'", "at most 200 characters"),
+    ("dept", "3", "'3'", "did you mean depth?"),
+    ("v", "99", "'99'", "one of 1"),
+    ("v", ["1", "1"], "'1;1'", "one of 1"),
+]
+
+
+def _label(value: object) -> str:
+    return repr(value)[:24].encode("unicode_escape").decode("ascii")
+
+
+@pytest.mark.parametrize(("name", "value", "shown", "allowed"), BAD, ids=_label)
+def test_bad_input_is_named_and_the_page_stands(name: str, value: str | list[str], shown: str, allowed: str) -> None:
+    at = visit("", {name: value})
+    stands(at, "")
+    assert network(at) == Spec()
+    messages = problems(at)
+    assert len(messages) == 1
+    read = plain(messages[0])
+    assert name in read
+    assert shown in read
+    assert allowed in read
+    assert not re.search(r"(?<!\\)[<\[`$]", messages[0].removeprefix(":material/info:"))
+    assert address(at) == {"v": "1"}
+    if name in Spec().values():
+        field = next(field for field in fields_of(Spec) if field.name == name)
+        assert f"In use: {field.write(field.default)}." in read
+
+
+BAD_OWN: list[tuple[str, str, str | list[str], str]] = [
+    ("distributions", "layer", "202", "a whole number from 1 to 201"),
+    ("distributions", "fan_in", "0", "a whole number from 1 to 1024"),
+    ("distributions", "fan_out", "many", "a whole number from 1 to 1024"),
+    ("distributions", "samples", "1000001", "a whole number from 1 to 1000000"),
+    ("distributions", "unit", "metre", "one of weight, deviations"),
+    ("distributions", "initializers", "he_normal;he_norml", "did you mean he_normal?"),
+    ("distributions", "initializers", "he_normal;he_normal", "at most 10 different values"),
+    ("live", "seeds", "17", "a whole number from 1 to 16"),
+    ("live", "seeds", "nan", "a whole number from 1 to 16"),
+    ("compare", "seeds", "51", "a whole number from 1 to 50"),
+    ("compare", "learning_rates", "0", "a number above 0"),
+    ("compare", "learning_rates", "0.1;inf", "a number above 0"),
+    ("compare", "curve", "los", "did you mean loss?"),
+    ("compare", "initializers", "random_normal(stddev=-1)", "a number from 0 to"),
+    ("compare", "initializers", ["orthogonal", "he_uniform"], "each parameter once"),
+]
+
+
+@pytest.mark.parametrize(("slug", "name", "value", "allowed"), BAD_OWN, ids=_label)
+def test_bad_knob_of_a_lens(slug: str, name: str, value: str | list[str], allowed: str) -> None:
+    small = {"depth": "1", "width": "4", "steps": "5"}
+    at = visit(slug, {**small, name: value})
+    stands(at, slug)
+    messages = [plain(found) for found in problems(at)]
+    assert len(messages) == 1
+    assert name in messages[0]
+    assert allowed in messages[0]
+    assert address(at) == {"v": "1", **small}
+
+
+@EVERY_PAGE
+def test_bad_values_on_every_page(slug: str) -> None:
+    at = visit(slug, {"depth": "deep", "width": "8", "seed": "-1", "initializer": "__import__('os')", "steps": "5"})
+    stands(at, slug)
+    assert len(problems(at)) == 3
+    assert network(at) == Spec(width=8, steps=5)
+    assert address(at) == {"v": "1", "width": "8", "steps": "5"}
+
+
+@EVERY_PAGE
+def test_five_thousand_characters(slug: str) -> None:
+    at = visit(slug, {"depth": "9" * 5000})
+    stands(at, slug)
+    assert len(problems(at)) == 1
+    assert "at most 1500 characters" in plain(problems(at)[0])
+    assert len(problems(at)[0]) < 300
+    assert network(at) == Spec()
+
+
+def test_a_message_goes_with_the_next_change() -> None:
+    at = visit("", {"depth": "deep"})
+    assert problems(at)
+    at.slider(key="depth").set_value(3).run()
+    assert not problems(at)
+    assert address(at) == {"v": "1", "depth": "3"}
+
+
+def test_an_emptied_number_is_named() -> None:
+    at = visit("")
+    at.number_input(key="width").set_value(None).run()
+    stands(at, "")
+    assert network(at).width == 64
+
+
+@pytest.mark.parametrize("slug", ["live", "compare"])
+def test_data_without_labels_is_refused_with_a_way_out(slug: str) -> None:
+    at = visit(slug, {"dataset": "gaussian", "depth": "2", "width": "8", "steps": "5"})
+    stands(at, slug)
+    assert len(refusals(at)) == 1
+    assert "gaussian has none" in refusals(at)[0]
+    at.button(key="way-out-0").click().run()
+    stands(at, slug)
+    assert not refusals(at)
+    assert network(at).dataset == "digits"
+    assert "dataset" not in address(at)
+
+
+def test_the_other_way_out_of_train_is_moons() -> None:
+    at = visit("live", {"dataset": "gaussian", "depth": "2", "width": "8", "steps": "5"})
+    button(at, "moons").click().run()
+    stands(at, "live")
+    assert address(at) == {"v": "1", "dataset": "moons", "depth": "2", "width": "8", "steps": "5"}
+    assert at.selectbox(key="dataset").value == "moons"
+
+
+@pytest.mark.parametrize("slug", ["", "distributions"])
+def test_data_without_labels_is_fine_where_nothing_is_trained(slug: str) -> None:
+    at = visit(slug, {"dataset": "gaussian", "depth": "2", "width": "8"})
+    stands(at, slug)
+    assert not refusals(at)
+
+
+@pytest.mark.parametrize("slug", ["live", "compare"])
+def test_too_much_work_is_refused_with_a_way_out(slug: str) -> None:
+    at = visit(slug, {"depth": "200", "width": "1024"})
+    stands(at, slug)
+    assert len(refusals(at)) == 1
+    assert "less than 120 s and 1,000 MB on this host" in refusals(at)[0]
+    assert network(at) == Spec(depth=200, width=1024)
+    at.button(key="way-out-0").click().run()
+    stands(at, slug)
+    assert not refusals(at)
+    assert network(at) == Spec()
+    assert address(at) == {"v": "1"}
+
+
+@pytest.mark.parametrize("slug", ["", "distributions"])
+def test_the_largest_network_is_shown_where_nothing_is_trained(slug: str) -> None:
+    at = visit(slug, {"depth": "200", "width": "1024"} if slug else {"depth": "200", "width": "64"})
+    stands(at, slug)
+    assert not refusals(at)
+
+
+def test_too_many_comparisons_are_refused() -> None:
+    at = visit("compare", {"seeds": "50", "learning_rates": "0.1;0.2;0.3;0.4;0.5;0.6", "steps": "100000"})
+    stands(at, "compare")
+    assert "fewer initializers, seeds, learning rates" in refusals(at)[0]
+
+
+def test_train_steps_and_starts_again() -> None:
+    at = visit("live", {"depth": "1", "width": "4", "steps": "3", "seeds": "2"})
+    stands(at, "live")
+    assert caption(at, "Step").startswith("Step 0 of 3.")
+    for step in (1, 2, 3):
+        at.button(key="step").click().run()
+        stands(at, "live")
+        assert caption(at, "Step").startswith(f"Step {step} of 3.")
+    assert at.button(key="step").disabled
+    at.button(key="again").click().run()
+    assert caption(at, "Step").startswith("Step 0 of 3.")
+    assert not at.button(key="step").disabled
+
+
+def test_train_plays_to_the_end_and_again() -> None:
+    at = visit("live", TINY)
+    at.button(key="play").click().run()
+    for _ in range(20):
+        if caption(at, "Step").startswith("Step 5 of 5."):
+            break
+        at.run()
+    stands(at, "live")
+    at.run()
+    assert caption(at, "Step").startswith("Step 5 of 5.")
+    assert "After 5 steps" in plain(at.markdown[0].value)
+    assert [found.label for found in at.button if found.key in ("play", "pause")] == ["Play"]
+    assert address(at) == {"v": "1", **TINY}
+    at.button(key="play").click().run()
+    stands(at, "live")
+
+
+def test_train_pauses() -> None:
+    at = visit("live", {"depth": "2", "width": "8", "steps": "100000", "seeds": "1"})
+    at.button(key="play").click().run()
+    at.run()
+    at.button(key="pause").click().run()
+    stands(at, "live")
+    stopped = caption(at, "Step")
+    assert not stopped.startswith("Step 0 ")
+    at.run()
+    assert caption(at, "Step") == stopped
+
+
+def test_train_starts_anew_when_the_network_changes() -> None:
+    at = visit("live", TINY)
+    at.button(key="step").click().run()
+    assert caption(at, "Step").startswith("Step 1 of 5.")
+    at.number_input(key="width").set_value(5).run()
+    assert caption(at, "Step").startswith("Step 0 of 5.")
+    at.button(key="step").click().run()
+    at.slider(key="live:seeds").set_value(3).run()
+    assert caption(at, "Step").startswith("Step 0 of 5. 3 runs")
+
+
+def test_train_keeps_its_run_across_pages() -> None:
+    at = visit("live", TINY)
+    at.button(key="step").click().run()
+    at.switch_page("app.py").run()
+    at.switch_page("pages/live.py").run()
+    assert caption(at, "Step").startswith("Step 1 of 5.")
+
+
+def finish(at: AppTest) -> AppTest:
+    """Run a comparison to its end: AppTest does not tick."""
+    for _ in range(60):
+        if len(at.dataframe):
+            return at
+        at.run()
+    raise AssertionError("the comparison does not end")
+
+
+def test_compare_finishes_with_a_table() -> None:
+    at = finish(visit("compare", TINY))
+    stands(at, "compare")
+    table = at.dataframe[0].value
+    assert set(table["initializer"]) == {
+        "he_normal",
+        "glorot_normal",
+        "orthogonal",
+        "random_normal(stddev=0.01)",
+        "random_normal(stddev=1)",
+    }
+    assert {"status", "test accuracy", "interquartile mean", "final loss", "training accuracy"} <= set(table.columns)
+    assert address(at) == {"v": "1", **TINY}
+    assert [found.key for found in at.button if found.key in ("cancel", "run", "rerun")] == ["rerun"]
+    assert len(at.get("download_button")) == 1
+
+
+def test_compare_on_the_plane_and_with_learning_rates() -> None:
+    query = {**TINY, "dataset": "moons", "learning_rates": "0.1;0.01", "initializers": "orthogonal"}
+    at = finish(visit("compare", query))
+    stands(at, "compare")
+    assert len(at.dataframe[0].value) == 2
+    assert "Learning rates: chosen on one half" in caption(at, "initializers ×")
+
+
+def test_compare_runs_again_and_changes_the_curve_without_training() -> None:
+    at = finish(visit("compare", TINY))
+    move(at, "button_group", "compare:curve", "test_accuracy")
+    stands(at, "compare")
+    assert len(at.dataframe) == 1
+    assert address(at)["curve"] == "test_accuracy"
+    at.button(key="rerun").click().run()
+    stands(at, "compare")
+    finish(at)
+
+
+def test_compare_cancels_and_keeps_what_is_there() -> None:
+    # Long enough that no slice finishes it, cheap enough to start by itself.
+    query = {"depth": "2", "width": "8", "steps": "20000", "seeds": "2", "initializers": "orthogonal"}
+    at = visit("compare", query)
+    stands(at, "compare")
+    at.button(key="cancel").click().run()
+    at.run()
+    stands(at, "compare")
+    assert len(at.dataframe) == 1
+    assert re.search(r"Cancelled at step \d+ of 20000", plain(at.markdown[0].value))
+    assert address(at) == {"v": "1", **query}
+
+
+def test_compare_of_a_minute_waits_for_the_press() -> None:
+    query = {"steps": "2000", "width": "64", "seeds": "5"}
+    at = visit("compare", query)
+    stands(at, "compare")
+    assert [found.key for found in at.button if found.key in ("run", "cancel")] == ["run"]
+    at.button(key="run").click().run()
+    stands(at, "compare")
+    assert [found.key for found in at.button if found.key in ("run", "cancel")] == ["cancel"]
+
+
+CALLED_BACK = {
+    "button",
+    "button_group",
+    "camera_input",
+    "chat_input",
+    "checkbox",
+    "color_picker",
+    "data_editor",
+    "date_input",
+    "datetime_input",
+    "download_button",
+    "feedback",
+    "file_uploader",
+    "form_submit_button",
+    "menu_button",
+    "multiselect",
+    "number_input",
+    "pills",
+    "radio",
+    "segmented_control",
+    "select_slider",
+    "selectbox",
+    "slider",
+    "text_area",
+    "text_input",
+    "time_input",
+    "toggle",
+}
+
+
+def _is_streamlit(call: ast.Call) -> bool:
+    """Whether a call is of a widget, of `st` or of a container, not of our own modules."""
+    target = call.func
+    if not isinstance(target, ast.Attribute) or target.attr not in CALLED_BACK:
+        return False
+    root = target.value
+    return not (isinstance(root, ast.Name) and root.id in ("frame", "knobs"))
+
+
+def _fragments(tree: ast.AST) -> set[str]:
+    """Return the names of the functions of a module that run in a fragment."""
+    called = {
+        argument.id
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "st.fragment"
+        for argument in call.args
+        if isinstance(argument, ast.Name)
+    }
+    decorated = {
+        found.name
+        for found in ast.walk(tree)
+        if isinstance(found, ast.FunctionDef)
+        and any("st.fragment" in ast.unparse(decorator) for decorator in found.decorator_list)
+    }
+    return called | decorated
+
+
+def _shared(function: ast.AST) -> set[str]:
+    """Return the names of the dictionaries of a function that hold a callback."""
+    names = set()
+    for found in ast.walk(function):
+        if isinstance(found, ast.Assign | ast.AnnAssign) and isinstance(found.value, ast.Dict):
+            keys = {key.value for key in found.value.keys if isinstance(key, ast.Constant)}
+            if keys & {"on_change", "on_click"}:
+                targets = found.targets if isinstance(found, ast.Assign) else [found.target]
+                names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.Module]:
+    """Return the module's outermost functions, methods among them, and the module for what is in none."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from (part for part in node.body if isinstance(part, ast.FunctionDef))
+        else:
+            yield ast.Module(body=[node], type_ignores=[])
+
+
+def _unmarked(source: str) -> list[str]:
+    """Return the widget calls that have no callback, outside fragments."""
+    tree = ast.parse(source)
+    fragments, found = _fragments(tree), []
+    for function in _functions(tree):
+        if isinstance(function, ast.FunctionDef) and function.name in fragments:
+            continue
+        shared = _shared(function)
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and _is_streamlit(call):
+                given = {keyword.arg for keyword in call.keywords}
+                spread = {ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg is None}
+                if not (given & {"on_change", "on_click"} or spread & shared):
+                    found.append(f"line {call.lineno}: {ast.unparse(call)[:80]}")
+    return found
+
+
+SOURCES = [*sorted(UI.glob("*.py")), ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_widget_marks_its_run(path: Path) -> None:
+    assert _unmarked(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_search_for_unmarked_widgets_finds_them() -> None:
+    assert _unmarked("def f():\n    st.slider('a', key='a')\n")
+    assert _unmarked("def f():\n    row.button('a', **options)\n")
+    assert _unmarked("st.sidebar.toggle('a')\n")
+    assert not _unmarked("def f():\n    common = {'on_change': g}\n    st.slider('a', **common)\n")
+    assert not _unmarked("def f():\n    st.button('a')\ndef g():\n    st.fragment(f, run_every=1)()\n")
+    assert not _unmarked("st.download_button('a', on_click='ignore')\n")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_callback_does_nothing(path: Path) -> None:
+    """A callback that does nothing leaves its run unmarked: the query of that run may be an old one."""
+    idle = [
+        f"line {call.lineno}: {ast.unparse(call)[:80]}"
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if re.fullmatch(r"on_\w+", keyword.arg or "")
+        and isinstance(keyword.value, ast.Lambda)
+        and isinstance(keyword.value.body, ast.Constant)
+    ]
+    assert idle == []
+
+
+def test_only_the_address_module_touches_the_query() -> None:
+    guilty = [
+        path.name
+        for path in SOURCES
+        if path.name != "address.py" and re.search(r"\bst\.query_params\b", path.read_text(encoding="utf-8"))
+    ]
+    assert guilty == []
