@@ -23,6 +23,37 @@ from winit.spec import Spec
 torch.set_num_threads(1)
 
 
+# Elementwise loops take 2 x 16 floats at a time and finish the rest one by one, with a tanh or a
+# multiply-add that rounds differently.
+_LANES = 32
+
+
+def stacked(members: int, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """Return an uninitialized tensor (members, rows, columns) in which each member is a run of its own.
+
+    Members start at multiples of 32 numbers, so an elementwise operation treats each as it would
+    alone: either none has a remainder, or all have the same one.
+    """
+    size = rows * columns
+    run = -(-size // _LANES) * _LANES
+    return torch.empty(members, run, dtype=dtype)[:, :size].view(members, rows, columns)
+
+
+def padding(samples: int) -> Tensor:
+    """Return numbers of samples (0 to samples - 1) that fill up to a multiple of 32, the first ones repeated.
+
+    Batched products of other widths round a member differently alone and in company. Repeated samples
+    carry no gradient and no loss.
+    """
+    return torch.arange(-(-samples // _LANES) * _LANES) % samples
+
+
+def _restacked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a copy (members, rows, columns) laid out by `stacked`."""
+    members, rows, columns = tensor.shape
+    return stacked(members, rows, columns, dtype).copy_(tensor)
+
+
 @dataclass(frozen=True)
 class Member:
     """One network of an ensemble: where it starts, from which seed, and how fast it learns."""
@@ -54,13 +85,15 @@ class Ensemble:
         """Return a copy in another precision."""
         return Ensemble(
             self.activation,
-            tuple(weight.to(dtype, copy=True) for weight in self.weights),
-            tuple(bias.to(dtype, copy=True) for bias in self.biases),
+            tuple(_restacked(weight, dtype) for weight in self.weights),
+            tuple(_restacked(bias, dtype) for bias in self.biases),
         )
 
     def outputs(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (features, samples) that all members share."""
-        return Workspace(self, x.shape[1]).forward(x.expand(self.members, *x.shape))
+        samples = x.shape[1]
+        filled = x[:, padding(samples)]
+        return Workspace(self, filled.shape[1]).forward(filled.expand(self.members, *filled.shape))[:, :, :samples]
 
 
 def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch.float32) -> Ensemble:
@@ -73,9 +106,17 @@ def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch
         draws = [
             scheme(member.initializer).draw(shape, generator(member.seed, "weights", shape.layer)) for member in members
         ]
-        weights.append(torch.stack([weight for weight, _ in draws]).to(dtype))
-        biases.append(torch.stack([bias for _, bias in draws]).unsqueeze(2).to(dtype))
+        weights.append(_restacked(torch.stack([weight for weight, _ in draws]), dtype))
+        biases.append(_restacked(torch.stack([bias for _, bias in draws]).unsqueeze(2), dtype))
     return Ensemble(ACTIVATIONS[spec.activation], tuple(weights), tuple(biases))
+
+
+def _product(delta: Tensor, below: Tensor, out: Tensor) -> Tensor:
+    """Write the sums over samples of delta (members, fan_out, samples) times below (members, fan_in, samples)."""
+    if delta.shape[1] == 1 or below.shape[1] == 1:
+        # A product with a vector takes another path for a lone member, and rounds differently.
+        return out.copy_((delta.unsqueeze(2) * below.unsqueeze(1)).sum(dim=3))
+    return torch.bmm(delta, below.mT, out=out)
 
 
 class Workspace:
@@ -89,7 +130,7 @@ class Workspace:
         self.ensemble = ensemble
 
         def buffers(weights: tuple[Tensor, ...]) -> list[Tensor]:
-            return [torch.empty(w.shape[0], w.shape[1], samples, dtype=w.dtype) for w in weights]
+            return [stacked(w.shape[0], w.shape[1], samples, w.dtype) for w in weights]
 
         self.pre_activations = buffers(ensemble.weights)
         self.activations = buffers(ensemble.weights[:-1])
@@ -115,13 +156,13 @@ class Workspace:
         ensemble = self.ensemble
         if not self.gradients:
             self.gradients = self._gradient_buffers(ensemble.weights[:-1])
-            self._weight_gradients = [torch.empty_like(w) for w in ensemble.weights]
-            self._bias_gradients = [torch.empty_like(b) for b in ensemble.biases]
+            self._weight_gradients = [stacked(w.shape[0], w.shape[1], w.shape[2], w.dtype) for w in ensemble.weights]
+            self._bias_gradients = [stacked(b.shape[0], b.shape[1], b.shape[2], b.dtype) for b in ensemble.biases]
         delta = output_gradient
         for layer in range(len(ensemble.weights) - 1, -1, -1):
             below = self.activations[layer - 1] if layer else self._inputs
             assert below is not None, "backward needs a forward pass first"
-            torch.bmm(delta, below.mT, out=self._weight_gradients[layer])
+            _product(delta, below, self._weight_gradients[layer])
             torch.sum(delta, dim=2, keepdim=True, out=self._bias_gradients[layer])
             if layer:
                 grad = torch.bmm(ensemble.weights[layer].mT, delta, out=self.gradients[layer - 1])

@@ -21,6 +21,11 @@ class Optimizer(Protocol):
         ...
 
 
+def _zeros_as(parameter: Tensor) -> Tensor:
+    """Return zeros with the parameter's strides, so that each member is treated as it would be alone."""
+    return torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype).zero_()
+
+
 class Sgd:
     """w <- w - rate * g (torch.optim.SGD)."""
 
@@ -41,7 +46,7 @@ class Momentum:
     def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
         self.parameters = parameters
         self.step = -rates.view(-1, 1, 1)
-        self.velocities = [torch.zeros_like(parameter) for parameter in parameters]
+        self.velocities = [_zeros_as(parameter) for parameter in parameters]
 
     def update(self, gradients: Sequence[Tensor]) -> None:
         for parameter, gradient, velocity in zip(self.parameters, gradients, self.velocities, strict=True):
@@ -57,8 +62,8 @@ class Adam:
     def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
         self.parameters = parameters
         self.rates = rates.view(-1, 1, 1)
-        self.means = [torch.zeros_like(parameter) for parameter in parameters]
-        self.squares = [torch.zeros_like(parameter) for parameter in parameters]
+        self.means = [_zeros_as(parameter) for parameter in parameters]
+        self.squares = [_zeros_as(parameter) for parameter in parameters]
         self.count = 0
 
     def update(self, gradients: Sequence[Tensor]) -> None:

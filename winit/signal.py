@@ -113,7 +113,8 @@ def measure(spec: Spec, seeds: int = 8, *, samples: int | None = None, backward:
             _pull_back(workspace, outputs, spec, len(x), seed)
             for layer in range(spec.depth):
                 gradient[row, layer] = _second_moment_log10(workspace.gradients[layer])
-    quantiles = np.stack([np.quantile(np.concatenate(values), QUANTILES) for values in kept], axis=1)
+    with np.errstate(invalid="ignore"):  # beyond all numbers a quantile is NaN
+        quantiles = np.stack([np.quantile(np.concatenate(values), QUANTILES) for values in kept], axis=1)
     return Signal(spec, members, len(x), forward, gradient, mean, spread, dead, quantiles)
 
 

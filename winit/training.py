@@ -21,7 +21,7 @@ from torch import Tensor
 from winit import datasets
 from winit.datasets import Data
 from winit.losses import loss_of
-from winit.network import Ensemble, Member, Workspace, initialize
+from winit.network import Ensemble, Member, Workspace, initialize, padding
 from winit.optimizers import OPTIMIZERS
 from winit.seeds import generator
 from winit.spec import Spec
@@ -85,7 +85,7 @@ class Snapshot:
     test_accuracy: Array
     """(members,) on the test part, 0 to 1; NaN likewise."""
     diverged_at: tuple[int | None, ...]
-    """Step at which each member's loss left the finite numbers."""
+    """Step at which each member's loss left the finite numbers: on the batch of that step, or at the end."""
     layers: LayerStatistics | None
     """Present where the training was asked for it."""
 
@@ -174,11 +174,12 @@ class _Batches:
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs (members, features, size) and targets (members, 1 or outputs, size), without end."""
+        """Yield inputs (members, features, padded size) and targets (members, 1 or outputs, size), without end."""
         first = 0
+        filled = padding(self.size)
         while True:
             index = self._indices(first, self.chunk)[self.rows].transpose(0, 1)
-            inputs = self.inputs[index].mT.contiguous()
+            inputs = self.inputs[index[..., filled]].mT.contiguous()
             targets = self.targets[index].mT.contiguous()
             yield from zip(inputs.unbind(), targets.unbind(), strict=True)
             first += self.chunk
@@ -223,7 +224,7 @@ class Training(Iterator[Snapshot]):
         batches = _Batches(train_x, train_y, spec.batch_size, [member.seed for member in self.members])
         self._batch_size = batches.size
         self._stream = iter(batches)
-        self._workspace = Workspace(self.ensemble, batches.size)
+        self._workspace = Workspace(self.ensemble, len(padding(batches.size)))
         rates = torch.tensor([member.learning_rate for member in self.members], dtype=dtype)
         # Weights and biases of a layer in turn, as `Workspace.backward` returns them.
         self._optimizer = OPTIMIZERS[spec.optimizer]([*self.ensemble.weights, *self.ensemble.biases], rates)
@@ -246,7 +247,8 @@ class Training(Iterator[Snapshot]):
             self._update()
         loss, accuracy = self._evaluate(self.data.train_x[: self._evaluation], self.data.train_y[: self._evaluation])
         _, test_accuracy = self._evaluate(self.data.test_x, self.data.test_y)
-        self._mark_diverged(loss)
+        if self.step == self.spec.steps:  # no batch follows that would tell
+            self._mark_diverged(loss)
         snapshot = Snapshot(self.step, loss, accuracy, test_accuracy, tuple(self._diverged_at), None)
         self.snapshots.append(snapshot)
         if self._layer_statistics:
@@ -264,6 +266,10 @@ class Training(Iterator[Snapshot]):
         data, snapshots = self.data, self.snapshots
         final_loss, final_train_accuracy = self._evaluate(data.train_x, data.train_y)
         _, final_test_accuracy = self._evaluate(data.test_x, data.test_y)
+        diverged_at = [
+            self.step if at is None and not np.isfinite(loss) else at
+            for at, loss in zip(self._diverged_at, final_loss, strict=True)
+        ]
         frequencies = np.bincount(data.train_y) / len(data.train_y) if data.is_classification else np.zeros(1)
         return History(
             self.spec,
@@ -272,13 +278,13 @@ class Training(Iterator[Snapshot]):
             np.stack([snapshot.loss for snapshot in snapshots], axis=1),
             np.stack([snapshot.train_accuracy for snapshot in snapshots], axis=1),
             np.stack([snapshot.test_accuracy for snapshot in snapshots], axis=1),
-            tuple(self._diverged_at),
+            tuple(diverged_at),
             final_loss,
             final_train_accuracy,
             final_test_accuracy,
             tuple(
                 status(loss, data.constant_loss, diverged)
-                for loss, diverged in zip(final_loss, self._diverged_at, strict=True)
+                for loss, diverged in zip(final_loss, diverged_at, strict=True)
             ),
             data.constant_loss,
             float(frequencies.max()),
@@ -290,9 +296,12 @@ class Training(Iterator[Snapshot]):
         torch.set_flush_denormal(True)
         inputs, targets = next(self._stream)
         outputs = self._workspace.forward(inputs)
-        self.batch_losses, gradient = self._loss.value_and_gradient(outputs, targets)
+        size = self._batch_size
+        self.batch_losses, gradient = self._loss.value_and_gradient(outputs[:, :, :size], targets)
         self._mark_diverged(self.batch_losses.double().numpy())
-        weights, biases = self._workspace.backward(gradient.div_(self._batch_size))
+        gradient.div_(size)
+        outputs[:, :, size:] = 0  # repeated samples carry no gradient
+        weights, biases = self._workspace.backward(outputs)
         self._optimizer.update([*weights, *biases])
         self.step += 1
 

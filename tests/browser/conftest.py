@@ -152,9 +152,7 @@ def new_tab(chromium: Any) -> Iterator[Callable[..., Tab]]:
             ),
         )
         page.on("pageerror", lambda error: tab.crashes.append(str(error)))
-        page.on(
-            "response", lambda response: tab.missing.append(response.url) if response.status >= 400 else None
-        )
+        page.on("response", lambda response: tab.missing.append(response.url) if response.status >= 400 else None)
         return tab
 
     yield made

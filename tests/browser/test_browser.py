@@ -1,0 +1,465 @@
+"""What only a browser shows: cold deep links, history, links, ticking pages, downloads, a phone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from winit.ui.pages import PAGES
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+expect.set_options(timeout=20_000)
+
+pytestmark = pytest.mark.browser
+
+WAIT = 20_000.0
+NewTab = Callable[..., Any]
+EVERY_PAGE = pytest.mark.parametrize("slug", list(PAGES), ids=lambda slug: slug or "home")
+
+_DATA = """() => Array.from(document.querySelectorAll(".js-plotly-plot")).map(figure =>
+  JSON.stringify(figure.data.map(trace => [trace.x, trace.y, trace.z]),
+    (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value))"""
+_LINKS = """() => Array.from(document.querySelectorAll(".st-key-nav a")).map(link => link.href)"""
+
+
+def figures(page: Any) -> list[str]:
+    """Return the numbers that the page's figures show."""
+    found = page.evaluate(_DATA)
+    assert all(json.loads(figure) for figure in found)
+    return list(found)
+
+
+def wait_for_figures(page: Any, wanted: Callable[[list[str]], bool]) -> list[str]:
+    """Wait until the numbers of the page's figures are the wanted ones, and return them."""
+    for _ in range(200):
+        found = figures(page)
+        if wanted(found):
+            return found
+        page.wait_for_timeout(100)
+    raise AssertionError("the figures did not become what was wanted")
+
+
+def query(page: Any) -> dict[str, str]:
+    """Return the parameters of the page's address."""
+    return dict(parse_qsl(urlsplit(page.url).query, keep_blank_values=True))
+
+
+def expect_query(page: Any, wanted: dict[str, str]) -> None:
+    """Wait until the address has these parameters and no others."""
+    page.wait_for_url(lambda url: dict(parse_qsl(urlsplit(url).query)) == wanted, timeout=WAIT)
+
+
+def width(page: Any) -> Any:
+    """Return the number input of the network's width."""
+    return page.locator(".st-key-width input")
+
+
+def activation(page: Any) -> Any:
+    """Return the select box of the network's activation."""
+    return page.locator(".st-key-activation input")
+
+
+def set_width(page: Any, value: int) -> None:
+    """Type a width."""
+    width(page).fill(str(value))
+    width(page).press("Enter")
+
+
+def set_activation(page: Any, name: str) -> None:
+    """Choose an activation."""
+    activation(page).click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def button(page: Any, name: str) -> Any:
+    """Return the button of the main part with this name."""
+    return page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True)
+
+
+def step(page: Any) -> int:
+    """Return the step that Train's caption names."""
+    text = page.get_by_test_id("stCaptionContainer").filter(has_text="Step ").first.inner_text()
+    found = re.match(r"Step (\d+) of", text)
+    assert found, text
+    return int(found.group(1))
+
+
+def expect_step(page: Any, pattern: str) -> None:
+    """Wait until Train's caption names a step."""
+    caption = page.get_by_test_id("stCaptionContainer").filter(has_text="Step ").first
+    expect(caption).to_have_text(re.compile(rf"^Step {pattern} of "), timeout=WAIT)
+
+
+def is_probe(address: str, url: str, slug: str) -> bool:
+    """Whether an address is one that Streamlit's own browser code tries below the page's path."""
+    return bool(slug) and address in (f"{url}/{slug}/_stcore/{name}" for name in ("health", "host-config"))
+
+
+def nothing_wrong(tab: Any, slugs: tuple[str, ...]) -> None:
+    """Assert that neither page, console nor server's output says that something failed."""
+    url = tab.server.url
+    assert tab.crashes == []
+    assert [found for found in tab.missing if not any(is_probe(found, url, slug) for slug in slugs)] == []
+    assert [found for found in tab.errors if not any(is_probe(found[1], url, slug) for slug in slugs)] == []
+    assert tab.page.locator("[data-testid=stException]").count() == 0
+    assert "Traceback" not in tab.server.log.read_text()
+
+
+@EVERY_PAGE
+def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab) -> None:
+    tab = new_tab(cold_server)
+    tab.open(f"/{slug}?v=1&depth=3&activation=tanh")
+    page = tab.page
+    expect(page.locator("h1")).to_have_text([PAGES[slug].lens.question], timeout=WAIT)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_test_id("stDialog")).to_have_count(0)
+    expect(activation(page)).to_have_value("tanh")
+    assert urlsplit(page.url).path == f"/{slug}"
+    assert query(page) == {"v": "1", "depth": "3", "activation": "tanh"}
+    nothing_wrong(tab, (slug,))
+
+
+@pytest.mark.parametrize("slug", ["", "distributions", "live"], ids=lambda slug: slug or "home")
+def test_a_knob_changes_figure_and_address_and_another_browser_shows_the_same(
+    slug: str, tab: Any, warm_server: Any, new_tab: NewTab
+) -> None:
+    tab.open(f"/{slug}?v=1&depth=4")
+    page = tab.page
+    before = wait_for_figures(page, lambda found: len(found) > 1)
+    set_width(page, 32)
+    expect_query(page, {"v": "1", "depth": "4", "width": "32"})
+    tab.settle()
+    changed = wait_for_figures(page, lambda found: len(found) == len(before) and found != before)
+    if slug != "distributions":  # what is drawn there does not depend on the activation
+        set_activation(page, "tanh")
+        expect_query(page, {"v": "1", "depth": "4", "width": "32", "activation": "tanh"})
+        tab.settle()
+        changed = wait_for_figures(page, lambda found: len(found) == len(before) and found != changed)
+
+    other = new_tab(warm_server)
+    other.open(page.url.removeprefix(warm_server.url))
+    expect(width(other.page)).to_have_value("32")
+    expect(activation(other.page)).to_have_value("relu" if slug == "distributions" else "tanh")
+    wait_for_figures(other.page, lambda found: found == changed)
+    assert query(other.page) == query(page)
+    nothing_wrong(tab, (slug,))
+    nothing_wrong(other, (slug,))
+
+
+def test_back_and_forward_undo_and_redo(tab: Any) -> None:
+    tab.open("/distributions?v=1&depth=4")
+    page = tab.page
+    first = wait_for_figures(page, lambda found: len(found) == 2)
+    set_width(page, 32)
+    expect_query(page, {"v": "1", "depth": "4", "width": "32"})
+    tab.settle()
+    second = wait_for_figures(page, lambda found: len(found) == 2 and found != first)
+    set_activation(page, "tanh")
+    expect_query(page, {"v": "1", "depth": "4", "width": "32", "activation": "tanh"})
+    tab.settle()
+
+    page.go_back()
+    expect(activation(page)).to_have_value("relu", timeout=WAIT)
+    expect(width(page)).to_have_value("32")
+    expect_query(page, {"v": "1", "depth": "4", "width": "32"})
+    page.go_back()
+    expect(width(page)).to_have_value("64", timeout=WAIT)
+    expect_query(page, {"v": "1", "depth": "4"})
+    wait_for_figures(page, lambda found: found == first)
+    page.go_forward()
+    expect(width(page)).to_have_value("32", timeout=WAIT)
+    expect_query(page, {"v": "1", "depth": "4", "width": "32"})
+    wait_for_figures(page, lambda found: found == second)
+    page.go_forward()
+    expect(activation(page)).to_have_value("tanh", timeout=WAIT)
+    tab.settle()
+    assert query(page) == {"v": "1", "depth": "4", "width": "32", "activation": "tanh"}
+    nothing_wrong(tab, ("distributions",))
+
+
+def test_two_quick_backs(tab: Any) -> None:
+    tab.open("/distributions?v=1&depth=4")
+    page = tab.page
+    for value in (32, 16, 8):
+        set_width(page, value)
+        expect_query(page, {"v": "1", "depth": "4", "width": str(value)})
+        tab.settle()
+    page.evaluate("() => { history.back(); setTimeout(() => history.back(), 60); }")
+    expect(width(page)).to_have_value("32", timeout=WAIT)
+    expect_query(page, {"v": "1", "depth": "4", "width": "32"})
+    tab.settle()
+    expect(width(page)).to_have_value("32")
+    assert query(page)["width"] == "32"
+
+
+def test_many_key_presses_in_a_row(tab: Any) -> None:
+    tab.open("/distributions?v=1")
+    page = tab.page
+    slider = page.locator(".st-key-depth input[type=range]")
+    slider.focus()
+    for _ in range(15):
+        page.keyboard.press("ArrowRight", delay=20)
+    expect_query(page, {"v": "1", "depth": "25"})
+    tab.settle()
+    expect(slider).to_have_value("25")
+    assert query(page) == {"v": "1", "depth": "25"}
+
+
+def test_links_carry_the_network_and_a_switch_keeps_it(tab: Any) -> None:
+    tab.open("/distributions?v=1&depth=4&width=32&layer=3")
+    page = tab.page
+    network = {"v": "1", "depth": "4", "width": "32"}
+    expect(page.locator(".st-key-nav a")).to_have_count(len(PAGES))
+    for slug, link in zip(PAGES, page.evaluate(_LINKS), strict=True):
+        own = {"layer": "3"} if slug == "distributions" else {}
+        assert dict(parse_qsl(urlsplit(link).query)) == network | own
+    for slug in ("live", "", "distributions"):
+        page.locator(".st-key-nav").get_by_role("link", name=PAGES[slug].lens.title).click()
+        expect(page.locator("h1")).to_have_text([PAGES[slug].lens.question], timeout=WAIT)
+        own = {"layer": "3"} if slug == "distributions" else {}
+        expect_query(page, network | own)
+        tab.settle()
+        assert urlsplit(page.url).path == f"/{slug}"
+        expect(width(page)).to_have_value("32")
+        expect(page.locator(".st-key-depth input[type=range]")).to_have_value("4")
+    page.go_back()
+    expect(page.locator("h1")).to_have_text([PAGES[""].lens.question], timeout=WAIT)
+    expect_query(page, network)
+    nothing_wrong(tab, tuple(PAGES))
+
+
+@pytest.mark.parametrize(("first", "then"), [("", "distributions"), ("live", ""), ("distributions", "live")])
+def test_a_knob_after_a_switch_changes_nothing_else(first: str, then: str, tab: Any) -> None:
+    network = {"v": "1", "depth": "4", "width": "32", "activation": "tanh"}
+    tab.open(f"/{first}?" + "&".join(f"{name}={value}" for name, value in network.items()))
+    page = tab.page
+    page.locator(".st-key-nav").get_by_role("link", name=PAGES[then].lens.title).click()
+    expect(page.locator("h1")).to_have_text([PAGES[then].lens.question], timeout=WAIT)
+    tab.settle()
+    expect(width(page)).to_have_value("32")
+    expect(activation(page)).to_have_value("tanh")
+    expect(page.locator(".st-key-depth input[type=range]")).to_have_value("4")
+    set_width(page, 16)
+    expect_query(page, network | {"width": "16"})
+    tab.settle()
+    expect(activation(page)).to_have_value("tanh")
+    expect(page.locator(".st-key-depth input[type=range]")).to_have_value("4")
+
+
+@EVERY_PAGE
+def test_a_link_opened_in_a_new_tab_leads_to_its_page(slug: str, tab: Any) -> None:
+    """A middle click or a copied link takes the link's own address, which the browser resolves."""
+    tab.open(f"/{slug}?v=1&depth=2&width=8&steps=5")
+    expect(tab.page.locator(".st-key-nav a")).to_have_count(len(PAGES))
+    paths = [urlsplit(link).path for link in tab.page.evaluate(_LINKS)]
+    assert paths == [f"/{target}" for target in PAGES]
+
+
+def test_a_change_and_a_link_in_one_breath(tab: Any) -> None:
+    tab.open("/distributions?v=1&depth=4")
+    page = tab.page
+    link = page.locator(".st-key-nav").get_by_role("link", name="Train")
+    set_width(page, 32)
+    link.click()
+    expect(page.locator("h1")).to_have_text(["Does it learn?"], timeout=WAIT)
+    expect_query(page, {"v": "1", "depth": "4", "width": "32"})
+    tab.settle()
+    expect(width(page)).to_have_value("32")
+
+
+@pytest.mark.parametrize(
+    ("slug", "given", "said"),
+    [
+        ("", "depth=999", "depth: '999' is not allowed; give a whole number from 1 to 200. In use: 10."),
+        (
+            "distributions",
+            "initializer=random_normal(stddev%3D-1)",
+            "'random_normal(stddev=-1)' is not allowed",
+        ),
+        ("live", "width=%3Cimg%20src%3Dx%3E%00", r"width: '<img src=x>\x00' is not allowed"),
+        ("", "activation=**bold**%20%5Ba%5D(http%3A%2F%2Fb)", "activation: '**bold** [a](http://b)' is not allowed"),
+        ("", "depth=" + "9" * 5000, "at most 1500 characters"),
+        ("distributions", "depth=3&depth=4", "depth: '3;4' is not allowed; give each parameter once"),
+    ],
+    ids=["range", "form", "html", "markdown", "long", "repeated"],
+)
+def test_bad_address(slug: str, given: str, said: str, tab: Any) -> None:
+    tab.open(f"/{slug}?{given}")
+    page = tab.page
+    expect(page.locator(".st-key-problems")).to_contain_text(said, timeout=WAIT)
+    expect(page.locator(".st-key-problems").locator("img, strong, a")).to_have_count(0)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    expect_query(page, {"v": "1"})
+    nothing_wrong(tab, (slug,))
+
+
+def test_train_plays_pauses_steps_and_starts_again(tab: Any) -> None:
+    tab.open("/live?v=1&depth=2&width=16&steps=100000&seeds=2")
+    page = tab.page
+    expect_step(page, "0")
+    button(page, "Play").click()
+    expect(button(page, "Pause")).to_be_visible(timeout=WAIT)
+    expect_step(page, "[1-9][0-9]*")
+    seen = step(page)
+    expect_step(page, rf"(?!{seen} )[1-9][0-9]*")
+    assert step(page) > seen
+    button(page, "Pause").click()
+    expect(button(page, "Play")).to_be_visible(timeout=WAIT)
+    tab.settle()
+    stopped = step(page)
+    page.wait_for_timeout(1000)
+    assert step(page) == stopped
+    button(page, "Reset").click()
+    expect_step(page, "0")
+    expect(button(page, "Play")).to_be_visible()
+    nothing_wrong(tab, ("live",))
+
+
+def test_train_steps_one_by_one_to_the_end(tab: Any) -> None:
+    tab.open("/live?v=1&depth=1&width=4&steps=3&seeds=2")
+    page = tab.page
+    for number in (1, 2, 3):
+        button(page, "Step").click()
+        expect_step(page, str(number))
+    expect(button(page, "Step")).to_be_disabled()
+    button(page, "Play").click()
+    expect_step(page, "3")
+    expect(button(page, "Play")).to_be_visible(timeout=WAIT)
+    assert query(page) == {"v": "1", "depth": "1", "width": "4", "steps": "3", "seeds": "2"}
+    nothing_wrong(tab, ("live",))
+
+
+def test_train_changes_a_knob_while_it_plays(tab: Any) -> None:
+    tab.open("/live?v=1&depth=2&width=16&steps=100000&seeds=2")
+    page = tab.page
+    button(page, "Play").click()
+    expect_step(page, "[1-9][0-9]*")
+    set_width(page, 8)
+    expect_step(page, "0")
+    expect_query(page, {"v": "1", "depth": "2", "width": "8", "steps": "100000", "seeds": "2"})
+    expect(button(page, "Play")).to_be_visible()
+    nothing_wrong(tab, ("live",))
+
+
+def test_compare_shows_progress_and_then_a_table_to_download(tab: Any, tmp_path: Path) -> None:
+    tab.open("/compare?v=1&depth=2&width=16&steps=3000&seeds=2&initializers=orthogonal")
+    page = tab.page
+    progress = page.get_by_test_id("stProgress")
+    expect(progress).to_contain_text(re.compile(r"Step \d+ of 3000"), timeout=WAIT)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=3 * WAIT)
+    expect(progress).to_have_count(0)
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    with page.expect_download() as waiting:
+        button(page, "Download every run as CSV").click()
+    target = tmp_path / "runs.csv"
+    waiting.value.save_as(target)
+    assert waiting.value.suggested_filename == "winit-compare.csv"
+    rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
+    assert list(rows[0]) == [
+        "initializer",
+        "seed",
+        "learning_rate",
+        "status",
+        "diverged_at",
+        "step",
+        "loss",
+        "train_accuracy",
+        "test_accuracy",
+    ]
+    runs = {(row["initializer"], row["seed"]) for row in rows}
+    assert runs == {(name, seed) for name in ("he_normal", "orthogonal") for seed in ("0", "1")}
+    for run in runs:
+        steps = [int(row["step"]) for row in rows if (row["initializer"], row["seed"]) == run]
+        assert steps == sorted(set(steps))
+        assert (steps[0], steps[-1]) == (0, 3000)
+    assert all(0 <= float(row["test_accuracy"]) <= 1 for row in rows)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    nothing_wrong(tab, ("compare",))
+
+
+def test_compare_cancelled_keeps_what_is_there(tab: Any) -> None:
+    tab.open("/compare?v=1&depth=2&width=8&steps=20000&seeds=2&initializers=orthogonal")
+    page = tab.page
+    given = query(page)
+    expect(page.get_by_test_id("stProgress")).to_contain_text(re.compile(r"Step [1-9]\d* of 20000"), timeout=WAIT)
+    button(page, "Cancel").click()
+    answer = page.locator(".st-key-answer")
+    expect(answer).to_contain_text(re.compile(r"Cancelled at step [1-9]\d* of 20000"), timeout=WAIT)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_test_id("stProgress")).to_have_count(0)
+    tab.settle()
+    assert query(page) == given
+    button(page, "Run again").click()
+    expect(page.get_by_test_id("stProgress")).to_be_visible(timeout=WAIT)
+    button(page, "Cancel").click()
+    expect(answer).to_contain_text("Cancelled at step", timeout=WAIT)
+    nothing_wrong(tab, ("compare",))
+
+
+def test_compare_finished_once_is_there_at_once_for_the_next(tab: Any, warm_server: Any, new_tab: NewTab) -> None:
+    address = "/compare?v=1&depth=1&width=4&steps=5&seeds=2"
+    tab.open(address)
+    expect(tab.page.get_by_test_id("stDataFrame")).to_be_visible(timeout=WAIT)
+    found = wait_for_figures(tab.page, lambda found: len(found) == 2)
+    other = new_tab(warm_server)
+    other.open(address)
+    expect(other.page.get_by_test_id("stDataFrame")).to_be_visible(timeout=WAIT)
+    wait_for_figures(other.page, lambda again: again == found)
+
+
+@pytest.mark.parametrize("slug", ["live", "compare"])
+def test_a_way_out_of_a_refusal(slug: str, tab: Any) -> None:
+    tab.open(f"/{slug}?v=1&dataset=gaussian&depth=1&width=4&steps=5&seeds=2")
+    page = tab.page
+    refused = page.locator(".st-key-refused")
+    expect(refused).to_contain_text("Not computed", timeout=WAIT)
+    refused.get_by_role("button").first.click()
+    expect(refused).to_have_count(0, timeout=WAIT)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    tab.settle()
+    assert "dataset" not in query(page)
+    page.go_back()
+    expect(refused).to_contain_text("Not computed", timeout=WAIT)
+    nothing_wrong(tab, (slug,))
+
+
+def test_reset_and_back(tab: Any) -> None:
+    tab.open("/distributions?v=1&depth=4&width=32&initializer=random_normal(stddev%3D0.2)&layer=3")
+    page = tab.page
+    given = query(page)
+    page.get_by_role("button", name="Reset everything").click()
+    expect_query(page, {"v": "1"})
+    expect(width(page)).to_have_value("64", timeout=WAIT)
+    expect(page.locator(".st-key-initializer input")).to_have_value("he_normal")
+    tab.settle()
+    page.go_back()
+    expect(width(page)).to_have_value("32", timeout=WAIT)
+    expect_query(page, given)
+    nothing_wrong(tab, ("distributions",))
+
+
+@EVERY_PAGE
+def test_on_a_phone(slug: str, warm_server: Any, new_tab: NewTab) -> None:
+    tab = new_tab(warm_server, width=390, height=844)
+    tab.open(f"/{slug}?v=1&depth=2&width=8&steps=5")
+    page = tab.page
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    if slug == "compare":
+        expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=WAIT)
+    tab.settle()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("part => part.scrollWidth - part.clientWidth") <= 0
+    expect(width(page)).not_to_be_in_viewport()
+    expect(page.locator("h1")).to_be_in_viewport()
+    nothing_wrong(tab, (slug,))
