@@ -283,7 +283,7 @@ def test_more_seeds_narrow_the_interval() -> None:
 
 
 def test_the_interval_covers_what_it_should() -> None:
-    """Of 300 intervals from normal samples of 30, nominally 95 %: at least 85 % cover (the bootstrap is a bit short)."""
+    """Of 300 intervals from normal samples of 30 at least 85 % cover: nominally 95 %, the bootstrap is a bit short."""
     source = np.random.default_rng(1)
     covered = 0
     for _ in range(300):

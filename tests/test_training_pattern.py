@@ -96,11 +96,3 @@ def test_the_pattern_holds(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", CHEAP, ids=str)
 def test_the_cheaper_cells_hold(cell: Cell) -> None:
     _assert_holds(cell, _trained(cell, 1))
-
-
-@pytest.mark.slow
-def test_depth_decides_for_relu_with_glorot_and_not_with_he() -> None:
-    """The textbook's sentence in one run: at 30 layers Glorot's halving has lost the signal, He's has not."""
-    glorot = _trained(Cell("relu", "glorot_normal", 30, ""), SEEDS)
-    he = _trained(Cell("relu", "he_normal", 30, ""), SEEDS)
-    assert (he.final_loss < 0.5 * glorot.final_loss).all()

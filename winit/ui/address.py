@@ -70,6 +70,7 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     problems: tuple[BadInput, ...] = state.setdefault("_problems", ())
     by_widget = state.pop("_touched", False) and not is_history_navigation()
     here = (lens.slug, query)
+    held = (spec, knobs)
 
     if by_widget:
         spec, network_problems = _read(spec, network_key)
@@ -86,12 +87,26 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
             late = page_changed and opened.spec == old and time.monotonic() - since < _LAG_SECONDS
             spec = spec if late else opened.spec
             knobs, problems = opened.knobs, opened.problems
-    _put(spec, network_key)
-    _put(knobs, lambda name: own_key(lens, name))
+    if state.get("_last", (None, {}))[0] != lens.slug:
+        state["_opened"] = time.monotonic()
+    _put(spec, network_key, anew=_unmounted(held[0], spec))
+    _put(knobs, lambda name: own_key(lens, name), anew=_unmounted(held[1], knobs))
     state["_network"], state["_problems"] = spec, problems
     remembered[lens.slug] = knobs
     _write(lens, spec, knobs, query)
     return spec, knobs, problems
+
+
+def _unmounted(held: Declared, values: Declared) -> frozenset[str]:
+    """Return the fields whose widgets must be given their values again, equal or not.
+
+    The widgets of another page are other widgets under the same keys. And where a second run overtakes
+    the first, the browser sees only the second one's widgets: without a value they would come up at
+    their minimum. A field that this run's widget has just changed is in the visitor's hand.
+    """
+    if time.monotonic() - _state()["_opened"] > _LAG_SECONDS:
+        return frozenset()
+    return frozenset(name for name, value in values.values().items() if value == held.values()[name])
 
 
 def _write(lens: Lens, spec: Spec, knobs: Declared, query: dict[str, list[str]]) -> None:
@@ -128,24 +143,24 @@ def reset(lens: Lens) -> None:
     touched()
 
 
-def _put(values: Declared, key_of: Callable[[str], str]) -> None:
-    """Set the widgets' entries to the values, where they differ."""
+def _put(values: Declared, key_of: Callable[[str], str], *, anew: frozenset[str] = frozenset()) -> None:
+    """Set the widgets' entries to the values, where they differ; those of the fields in `anew` always."""
     state = _state()
     for field in fields_of(type(values)):
-        key, value = key_of(field.name), getattr(values, field.name)
+        key, value, again = key_of(field.name), getattr(values, field.name), field.name in anew
         if isinstance(field.kind, Form):
             bound = scheme(value)
             for parameter in bound.record.parameters:
-                _set(state, parameter_key(key, bound.record.name, parameter.name), bound.values[parameter.name])
+                _set(state, parameter_key(key, bound.record.name, parameter.name), bound.values[parameter.name], again)
             value = bound.record.name
         elif isinstance(field.kind, Several):
             value = [field.kind.kind.write(item) for item in value]
-        _set(state, key, value)
+        _set(state, key, value, again)
 
 
-def _set(state: MutableMapping[str, Any], key: str, value: Any) -> None:
+def _set(state: MutableMapping[str, Any], key: str, value: Any, again: bool) -> None:
     # Writing an equal value would send it to the browser and could overtake the visitor's hand.
-    if key not in state or state[key] != value:
+    if again or key not in state or state[key] != value:
         state[key] = value
 
 

@@ -2,12 +2,14 @@
 
 Figures carry colour tokens that the browser replaces on the first paint in either mode. After a live
 switch they would keep the old data colours, since no rerun comes: a tiny component watches the mode
-and asks for one.
+and asks for one. The same component mends the link to Home.
 """
 
 from __future__ import annotations
 
 import streamlit as st
+
+from winit.ui import address
 
 _STYLE = """<style>
 /* The answer is read, not scanned: larger, and no wider than a comfortable line. */
@@ -32,7 +34,15 @@ export default function ({ parentElement, setStateValue }) {
     if (mode() !== seen) { seen = mode(); setStateValue("mode", seen); }
   });
   observer.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
-  return () => observer.disconnect();
+  // Streamlit writes the link to the main page as "?query", which another page resolves to itself.
+  const links = document.querySelector(".st-key-nav");
+  const mend = () => {
+    for (const a of links.querySelectorAll('a[href^="?"]')) a.setAttribute("href", "./" + a.getAttribute("href"));
+  };
+  const mender = new MutationObserver(mend);
+  mender.observe(links, { subtree: true, childList: true, attributes: true, attributeFilter: ["href"] });
+  mend();
+  return () => { observer.disconnect(); mender.disconnect(); };
 }
 """
 
@@ -46,7 +56,7 @@ def watch() -> None:
     """Rerun the page when the visitor switches between light and dark."""
     # Registered in each run: a registration belongs to the runtime, and one name means one component.
     component = st.components.v2.component("winit_mode", js=_WATCH)
-    component(key="mode", on_mode_change=lambda: None, height=1)
+    component(key="mode", on_mode_change=address.touched, height=1)
 
 
 def mode() -> str:
