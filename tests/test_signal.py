@@ -207,7 +207,7 @@ def test_a_tiny_network_is_measured_as_by_autograd(activation: str, dataset: str
             loss = F.cross_entropy(z, torch.tensor(load(dataset).train_y[:20]), reduction="sum")
             gradients = torch.autograd.grad(loss, pre_activations)
         for layer in range(3):
-            forward = float(pre_activations[layer].square().mean())
+            forward = float(pre_activations[layer].detach().square().mean())
             backward = float(gradients[layer].square().mean())
             assert signal.forward_log10[row, layer] == pytest.approx(math.log10(forward), abs=1e-10)
             assert signal.backward_log10[row, layer] == pytest.approx(math.log10(backward), abs=1e-10)

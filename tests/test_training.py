@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -616,6 +616,7 @@ def test_probabilities_are_the_softmax_of_each_network() -> None:
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(1, 64))
+@example(2**31 - 1, 3)
 def test_seeds_of_a_run_are_consecutive_different_and_in_range(seed: int, count: int) -> None:
     seeds = seeds_of(Spec(seed=seed), count)
     assert seeds[0] == seed

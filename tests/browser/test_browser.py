@@ -352,10 +352,10 @@ def test_train_changes_a_knob_while_it_plays(tab: Any) -> None:
 
 
 def test_compare_shows_progress_and_then_a_table_to_download(tab: Any, tmp_path: Path) -> None:
-    tab.open("/compare?v=1&depth=2&width=16&steps=3000&seeds=2&initializers=orthogonal")
+    tab.open("/compare?v=1&depth=2&width=16&steps=20000&seeds=2&initializers=orthogonal")
     page = tab.page
     progress = page.get_by_test_id("stProgress")
-    expect(progress).to_contain_text(re.compile(r"Step \d+ of 3000"), timeout=WAIT)
+    expect(progress).to_contain_text(re.compile(r"Step \d+ of 20000"), timeout=WAIT)
     expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=3 * WAIT)
     expect(progress).to_have_count(0)
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
@@ -381,7 +381,7 @@ def test_compare_shows_progress_and_then_a_table_to_download(tab: Any, tmp_path:
     for run in runs:
         steps = [int(row["step"]) for row in rows if (row["initializer"], row["seed"]) == run]
         assert steps == sorted(set(steps))
-        assert (steps[0], steps[-1]) == (0, 3000)
+        assert (steps[0], steps[-1]) == (0, 20000)
     assert all(0 <= float(row["test_accuracy"]) <= 1 for row in rows)
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     nothing_wrong(tab, ("compare",))

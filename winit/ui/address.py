@@ -87,7 +87,7 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
             late = page_changed and opened.spec == old and time.monotonic() - since < _LAG_SECONDS
             spec = spec if late else opened.spec
             knobs, problems = opened.knobs, opened.problems
-    if state.get("_last", (None, {}))[0] != lens.slug:
+    if not by_widget:
         state["_opened"] = time.monotonic()
     _put(spec, network_key, anew=_unmounted(held[0], spec))
     _put(knobs, lambda name: own_key(lens, name), anew=_unmounted(held[1], knobs))
@@ -100,11 +100,12 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
 def _unmounted(held: Declared, values: Declared) -> frozenset[str]:
     """Return the fields whose widgets must be given their values again, equal or not.
 
-    The widgets of another page are other widgets under the same keys. And where a second run overtakes
-    the first, the browser sees only the second one's widgets: without a value they would come up at
-    their minimum. A field that this run's widget has just changed is in the visitor's hand.
+    That is so for a while after a run that no widget caused (a page, an address, back or forward). The
+    widgets of another page are other widgets under the same keys. And where a second run overtakes the
+    first, the browser mounts the second one's widgets: without a value they would come up at their
+    minimum. A field that this run's widget has just changed is in the visitor's hand.
     """
-    if time.monotonic() - _state()["_opened"] > _LAG_SECONDS:
+    if time.monotonic() - _state().get("_opened", 0.0) > _LAG_SECONDS:
         return frozenset()
     return frozenset(name for name, value in values.values().items() if value == held.values()[name])
 

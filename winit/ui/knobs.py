@@ -34,6 +34,9 @@ def _field(owner: type[Declared], name: str) -> Field:
 
 def _draw(field: Field, key: str, *, collapsed: bool, **options: Any) -> None:
     kind = field.kind
+    # The session's entry decides; the default of each widget says the same, for a widget that the browser
+    # mounts only after a later run has overtaken the one that gave it its value.
+    held = st.session_state[key]
     common: dict[str, Any] = {
         "key": key,
         "help": field.help,
@@ -42,20 +45,25 @@ def _draw(field: Field, key: str, *, collapsed: bool, **options: Any) -> None:
         **options,
     }
     if isinstance(kind, Integer) and kind.maximum - kind.minimum <= _SLIDER_SPAN and not kind.optional:
-        st.slider(field.label, min_value=kind.minimum, max_value=kind.maximum, step=1, **common)
+        st.slider(field.label, min_value=kind.minimum, max_value=kind.maximum, step=1, value=held, **common)
     elif isinstance(kind, Integer):
-        value: dict[str, Any] = {"value": None} if kind.optional else {}
-        st.number_input(field.label, min_value=kind.minimum, max_value=kind.maximum, step=1, **value, **common)
+        st.number_input(field.label, min_value=kind.minimum, max_value=kind.maximum, step=1, value=held, **common)
     elif isinstance(kind, Real):
         st.number_input(
-            field.label, min_value=float(kind.minimum), max_value=float(kind.maximum), step=0.01, format="%g", **common
+            field.label,
+            min_value=float(kind.minimum),
+            max_value=float(kind.maximum),
+            step=0.01,
+            format="%g",
+            value=held,
+            **common,
         )
     elif isinstance(kind, Choice) and len(kind.options) <= _SEGMENTS:
-        st.segmented_control(field.label, kind.options, required=True, **common)
+        st.segmented_control(field.label, kind.options, required=True, default=held, **common)
     elif isinstance(kind, Choice):
-        st.selectbox(field.label, kind.options, **common)
+        st.selectbox(field.label, kind.options, index=kind.options.index(held), **common)
     elif isinstance(kind, Form):
-        st.selectbox(field.label, kind.options, **common)
+        st.selectbox(field.label, kind.options, index=kind.options.index(held), **common)
         record = INITIALIZERS[st.session_state[key]]
         for parameter in record.parameters:
             inner = address.parameter_key(key, record.name, parameter.name)
@@ -66,6 +74,7 @@ def _draw(field: Field, key: str, *, collapsed: bool, **options: Any) -> None:
         st.multiselect(
             field.label,
             list(dict.fromkeys((*usual, *st.session_state[key]))),
+            default=held,
             max_selections=kind.maximum,
             accept_new_options=True,
             **common,
