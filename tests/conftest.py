@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Busy machines are slow now and then: a deadline would fail tests that are right.
+settings.register_profile("winit", deadline=None)
+settings.load_profile("winit")
 
 
 @pytest.fixture(autouse=True)

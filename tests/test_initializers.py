@@ -466,7 +466,7 @@ def _plain(latex: str) -> str:
     """Return a formula in LaTeX whose numbers are put in as one that `_value` reads."""
     text = re.sub(r"\\times 10\^\{(-?\d+)\}", r"* 10^(\1)", latex)
     text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
-    return text.strip()
+    return text.replace(r"\times", "*").strip()
 
 
 @pytest.mark.parametrize("shape", [LayerShape(64, 32), LayerShape(7, 300)])

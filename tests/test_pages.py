@@ -432,13 +432,12 @@ def test_a_message_goes_with_the_next_change() -> None:
     assert address(at) == {"v": "1", "depth": "3"}
 
 
-def test_an_emptied_number_is_named() -> None:
+def test_an_emptied_number_keeps_what_was_there() -> None:
     at = visit("")
     at.number_input(key="width").set_value(None).run()
     stands(at, "")
-    # As seen in AppTest: emptied means the minimum. Not tried in a browser.
-    assert address(at) == {"v": "1", "width": "1"}
-    assert at.number_input(key="width").value == 1
+    assert address(at) == {"v": "1"}
+    assert at.number_input(key="width").value == 64
 
 
 @pytest.mark.parametrize("slug", ["live", "compare"])

@@ -120,7 +120,7 @@ def measure(spec: Spec, seeds: int = 8, *, samples: int | None = None, backward:
 
 def power(log10: float) -> float:
     """Return 10 to the power of a logarithm, 0 or infinity beyond double precision."""
-    return 10.0**log10 if log10 < 308 else np.inf
+    return float(10.0 ** float(log10)) if log10 < 308 else float("inf")
 
 
 def per_layer(signal: Signal) -> float:
@@ -136,10 +136,18 @@ def per_layer(signal: Signal) -> float:
     return power((last - first) / (signal.spec.depth - 1))
 
 
+def over_depth(signal: Signal) -> float:
+    """Return the factor by which it changes from the first hidden layer to the last; see `per_layer`."""
+    factor = per_layer(signal)
+    if factor in (0.0, np.inf):
+        return factor if signal.spec.depth > 1 else 1.0
+    return power((signal.spec.depth - 1) * np.log10(factor))
+
+
 def verdict(signal: Signal) -> str:
     """Say in one sentence what happens to the second moment of the pre-activations over the depth."""
     depth, factor = signal.spec.depth, per_layer(signal)
-    whole = factor ** (depth - 1)
+    whole = over_depth(signal)
     if factor == 0:
         return f"The signal is gone: the pre-activations of layer {depth} are all 0."
     if depth == 1 or 0.5 <= whole <= 2:

@@ -49,7 +49,7 @@ def home(measured: Sequence[signal.Signal]) -> str:
     depth = first.spec.depth
     if depth == 1:
         return "One hidden layer: any start is close to its goal. Add layers, and the law of the first weights decides."
-    left = signal.per_layer(first) ** (depth - 1)
+    left = signal.over_depth(first)
     kept = (
         "nothing of the signal is left"
         if left == 0
@@ -64,7 +64,7 @@ def home(measured: Sequence[signal.Signal]) -> str:
 def funnel(measured: signal.Signal) -> str:
     """Say in a few words what one funnel shows."""
     factor = signal.per_layer(measured)
-    whole = factor ** (measured.spec.depth - 1)
+    whole = signal.over_depth(measured)
     if measured.spec.depth == 1:
         return "one layer"
     if factor == 0:
