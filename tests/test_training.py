@@ -340,6 +340,15 @@ def test_step_0_is_the_untouched_initialization(optimizer: str) -> None:
     assert first.diverged_at == (None,) * len(CROWD)
 
 
+def test_where_all_outputs_are_equal_the_first_class_is_the_answer() -> None:
+    """As argmax has it: a network of zeros is right for one class, neither for none nor for all."""
+    data = load("digits")
+    first = next(train(Spec(depth=2, width=5, initializer="zeros"), 2))
+    np.testing.assert_allclose(first.train_accuracy, (data.train_y[:512] == 0).mean())
+    np.testing.assert_allclose(first.test_accuracy, (data.test_y == 0).mean())
+    np.testing.assert_allclose(first.loss, math.log(10), rtol=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_a_rate_of_0_leaves_the_weights_unchanged(optimizer: str) -> None:
     spec = Spec(depth=3, width=11, optimizer=optimizer, steps=10)

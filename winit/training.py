@@ -161,7 +161,7 @@ class _Batches:
         """Return the sample numbers of steps `first` to `first + count - 1`, (seeds, count, size)."""
         start, stop = first * self.size, (first + count) * self.size
         epochs = range(start // self.total, (stop - 1) // self.total + 1)
-        self._orders = {epoch: self._orders.get(epoch, self._order(epoch)) for epoch in epochs}
+        self._orders = {e: self._orders[e] if e in self._orders else self._order(e) for e in epochs}
         stream = torch.cat([self._orders[epoch] for epoch in epochs], dim=1)
         offset = epochs[0] * self.total
         return stream[:, start - offset : stop - offset].view(len(self.seeds), count, self.size)
@@ -226,7 +226,7 @@ class Training(Iterator[Snapshot]):
         self._stream = iter(batches)
         self._workspace = Workspace(self.ensemble, len(padding(batches.size)))
         rates = torch.tensor([member.learning_rate for member in self.members], dtype=dtype)
-        # Weights and biases of a layer in turn, as `Workspace.backward` returns them.
+        # All weights, then all biases, as `Workspace.backward` returns them.
         self._optimizer = OPTIMIZERS[spec.optimizer]([*self.ensemble.weights, *self.ensemble.biases], rates)
         self._evaluation = min(datasets.EVALUATION_LIMIT, len(data.train_x))
 
@@ -316,7 +316,7 @@ class Training(Iterator[Snapshot]):
             targets = self._loss.targets(y[first : first + _CHUNK], self.ensemble.dtype)
             outputs = self.ensemble.outputs(inputs)
             if self.data.is_classification:
-                hits += (outputs.argmax(dim=1, keepdim=True) == targets).sum(dim=(1, 2))
+                hits += (outputs.max(dim=1, keepdim=True).indices == targets).sum(dim=(1, 2))
             loss += self._loss.value_and_gradient(outputs, targets)[0].double() * inputs.shape[1]
         means = (loss / len(x)).numpy()
         accuracy = (hits / len(x)).numpy()
