@@ -26,23 +26,27 @@ _STYLE = """<style>
 </style>"""
 
 _WATCH = """
+const watched = new WeakSet();
 export default function ({ parentElement, setStateValue }) {
+  // Called again with the same root for every run, and "cleaned up" while it still stands when a later
+  // run overtakes it: so each root is watched once, until it leaves the page.
+  if (watched.has(parentElement)) return;
+  watched.add(parentElement);
   const app = document.querySelector(".stApp");
   const mode = () => getComputedStyle(app).colorScheme;
   let seen = mode();
-  const observer = new MutationObserver(() => {
+  const look = () => {
+    if (!parentElement.isConnected) { observer.disconnect(); return; }
     if (mode() !== seen) { seen = mode(); setStateValue("mode", seen); }
-  });
-  observer.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
-  // Streamlit writes the link to the main page as "?query", which another page resolves to itself.
-  const links = document.querySelector(".st-key-nav");
-  const mend = () => {
-    for (const a of links.querySelectorAll('a[href^="?"]')) a.setAttribute("href", "./" + a.getAttribute("href"));
+    // Streamlit writes the link to the main page as "?query", which another page resolves to itself.
+    for (const a of document.querySelectorAll('.st-key-nav a[href^="?"]')) {
+      a.setAttribute("href", "./" + a.getAttribute("href"));
+    }
   };
-  const mender = new MutationObserver(mend);
-  mender.observe(links, { subtree: true, childList: true, attributes: true, attributeFilter: ["href"] });
-  mend();
-  return () => { observer.disconnect(); mender.disconnect(); };
+  const observer = new MutationObserver(look);
+  const attributeFilter = ["class", "style", "href"];
+  observer.observe(app, { attributes: true, attributeFilter, childList: true, subtree: true });
+  look();
 }
 """
 
