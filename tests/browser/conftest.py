@@ -94,11 +94,15 @@ class Tab:
     missing: list[str] = field(default_factory=list)
     """Addresses that were answered with 400 or more."""
 
-    def open(self, address: str) -> None:
-        """Open an address of the server, and wait until the page is drawn."""
+    def open(self, address: str, *, settle: bool = True) -> None:
+        """Open an address of the server, and wait until the page is drawn.
+
+        `settle` also waits until no script runs: not for a page that computes in slices, one after the other.
+        """
         self.page.goto(self.server.url + address)
         self.page.locator("h1").first.wait_for(timeout=PATIENCE)
-        self.settle()
+        if settle:
+            self.settle()
 
     def settle(self) -> None:
         """Wait until no script runs."""
