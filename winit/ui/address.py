@@ -39,6 +39,16 @@ def touched() -> None:
     _state()["_touched"] = True
 
 
+def rerun() -> None:
+    """Run the whole page again from a fragment, with what the session holds.
+
+    Marked like a widget's run: it carries the query from when the fragment began, and the visitor may
+    have gone back since.
+    """
+    touched()
+    st.rerun()
+
+
 def is_history_navigation() -> bool:
     """Whether this run was caused by the browser's back or forward button."""
     # Not public: without it back and forward would fall behind the widgets.

@@ -18,7 +18,7 @@ from winit.lenses import CompareKnobs
 from winit.queueing import turn
 from winit.spec import Spec
 from winit.training import Training
-from winit.ui import answers, cached, frame
+from winit.ui import address, answers, cached, frame
 
 _SLICE = 0.3  # seconds of training between two pictures
 _TICK = 0.35
@@ -126,7 +126,7 @@ def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
             pass
     if training.is_finished:
         _end(job)
-        st.rerun()
+        address.rerun()
     passed = time.monotonic() - job.started
     left = passed / max(training.progress, 1e-9) - passed
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -134,7 +134,7 @@ def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
         # Cancelling leaves the fragment, so this button is the page's: a full run follows.
         if st.button("Cancel", key="cancel", icon=":material/close:"):
             _end(job)
-            st.rerun()
+            address.rerun()
     chart = figures.curves(
         training.snapshots,
         training.members,

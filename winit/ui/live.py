@@ -16,7 +16,7 @@ from winit.lenses import TrainKnobs
 from winit.queueing import turn
 from winit.spec import Spec
 from winit.training import Training, train
-from winit.ui import answers, cached, frame, knobs
+from winit.ui import address, answers, cached, frame, knobs
 
 _SLICE = 0.15  # seconds of training between two pictures
 _TICK = 0.3  # seconds from one picture to the next
@@ -138,7 +138,7 @@ def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
     )
     if run.playing and training.is_finished:
         run.playing = False
-        st.rerun()
+        address.rerun()
 
 
 def _advance(run: Run) -> None:
