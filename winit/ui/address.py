@@ -42,10 +42,10 @@ def touched() -> None:
 def rerun() -> None:
     """Run the whole page again from a fragment, with what the session holds.
 
-    Marked like a widget's run: it carries the query from when the fragment began, and the visitor may
-    have gone back since.
+    Marked, because it carries the query from when the fragment began, and the visitor may have gone
+    back since.
     """
-    touched()
+    _state()["_again"] = True
     st.rerun()
 
 
@@ -79,6 +79,7 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     knobs = remembered.get(lens.slug) or lens.knobs()
     problems: tuple[BadInput, ...] = state.setdefault("_problems", ())
     by_widget = state.pop("_touched", False) and not is_history_navigation()
+    again = state.pop("_again", False) and not is_history_navigation()
     here = (lens.slug, query)
     held = (spec, knobs)
 
@@ -88,7 +89,7 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
         problems = (*network_problems, *own_problems)
         if spec != state["_network"]:
             state["_superseded"] = (state["_network"], time.monotonic())
-    elif here != state.get("_last"):
+    elif not again and here != state.get("_last"):
         problems = ()
         if permalink.is_stated(query):
             opened = permalink.parse(lens, query)
