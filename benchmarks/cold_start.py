@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -27,28 +29,12 @@ st.plotly_chart(go.Figure(go.Scatter(x=[0, 1], y=[0, 1])))
 """
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
+@contextmanager
+def served(script: Path) -> Iterator[str]:
+    """Serve a script by a fresh Streamlit process; yields its address once somebody listens there."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(port: int) -> None:
-    """Return once somebody listens on a port of this machine."""
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-
-
-def seconds_to_figure(browser: Browser, script: Path) -> float:
-    """Start a server on a script, open it, and return the seconds until a figure stands in the page."""
-    port = free_port()
-    begin = time.perf_counter()
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
     server = subprocess.Popen(
         [*command, "--server.address=127.0.0.1", f"--server.port={port}"],
@@ -56,16 +42,40 @@ def seconds_to_figure(browser: Browser, script: Path) -> float:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    page = browser.new_page()
     try:
-        wait_for(port)
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
-        return time.perf_counter() - begin
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}/"
     finally:
-        page.close()
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Debian's chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+def seconds_to_figure(browser: Browser, script: Path) -> float:
+    """Start a server on a script, open it, and return the seconds until a figure stands in the page."""
+    page = browser.new_page()
+    begin = time.perf_counter()
+    with served(script) as address:
+        page.goto(address)
+        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
+        passed = time.perf_counter() - begin
+        page.close()
+    return passed
 
 
 def main() -> None:
@@ -73,17 +83,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE, encoding="utf-8")
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
-        )
         times: dict[str, list[float]] = {"winit": [], "bare": []}
         for _ in range(repeats):
             times["winit"].append(seconds_to_figure(browser, ROOT / "app.py"))
             times["bare"].append(seconds_to_figure(browser, bare))
-        browser.close()
     ours, theirs = min(times["winit"]), min(times["bare"])
     print(f"cold start to first figure: winit {ours:.2f} s, a bare page {theirs:.2f} s, ratio {ours / theirs:.2f}")
 

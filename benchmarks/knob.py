@@ -1,6 +1,6 @@
 """A knob on Distributions: from the key press to the new figure in a browser, against a bare Streamlit page.
 
-    python benchmarks/knob.py [--moves 12]
+    python benchmarks/knob.py [--moves 12] [--path 'distributions?v=1&width=1024']
 
 Each move draws new samples of three initializers (nothing is cached); the bare page has one number
 field and one figure of as many points. Prints medians, the slowest move, and the ratio.
@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from cold_start import ROOT, free_port, wait_for
-from playwright.sync_api import Browser, sync_playwright
+from cold_start import ROOT, chromium, served
+from playwright.sync_api import Browser
 
 BARE = """import plotly.graph_objects as go
 import streamlit as st
@@ -32,18 +30,9 @@ _CHANGED = f"before => ({_SUM})() !== before"
 
 def milliseconds(browser: Browser, script: Path, path: str, moves: int) -> list[float]:
     """Return the time of each move of the seed on a page."""
-    port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-    server = subprocess.Popen(
-        [*command, "--server.address=127.0.0.1", f"--server.port={port}"],
-        cwd=script.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    try:
-        wait_for(port)
-        page.goto(f"http://127.0.0.1:{port}/{path}")
+    with served(script) as address:
+        page.goto(address + path)
         page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
         page.wait_for_timeout(1000)
         field = page.get_by_label("Seed", exact=True).first
@@ -55,28 +44,23 @@ def milliseconds(browser: Browser, script: Path, path: str, moves: int) -> list[
             field.press("Enter")
             page.wait_for_function(_CHANGED, arg=before, polling="raf", timeout=20_000)
             times.append(1000 * (time.perf_counter() - begin))
-            page.wait_for_timeout(400)
-        return times
-    finally:
+            page.wait_for_timeout(200)
+            page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=20_000)
         page.close()
-        server.terminate()
-        server.wait()
+    return times
 
 
 def main() -> None:
     """Measure both and print the ratio of medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--moves", type=int, default=12)
-    moves = parser.parse_args().moves
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    parser.add_argument("--path", default="distributions?v=1", help="the page and its query")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE, encoding="utf-8")
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
-        )
-        ours = milliseconds(browser, ROOT / "app.py", "distributions?v=1", moves)
-        theirs = milliseconds(browser, bare, "", moves)
-        browser.close()
+        ours = milliseconds(browser, ROOT / "app.py", arguments.path, arguments.moves)
+        theirs = milliseconds(browser, bare, "", arguments.moves)
     middle, bare_middle = statistics.median(ours), statistics.median(theirs)
     print(
         f"a knob on Distributions: median {middle:.0f} ms, slowest {max(ours):.0f} ms; "
