@@ -638,3 +638,10 @@ def test_a_process_refuses_bytes_that_are_not_text_in_one_line() -> None:
     assert done.stdout == b""
     assert done.stderr.count(b"\n") == 1
     assert done.stderr.startswith(b"activation: 're\\udcff\\nlu' is not allowed; give one of identity, relu")
+
+
+def test_a_figure_has_at_most_a_million_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("zeros", "he_normal", "he_uniform")
+    flags = [text for name in names for text in ("--initializer", name)]
+    found = _ask(capsys, "distributions", *flags, "--fan-in", "64", "--fan-out", "64", "--samples", "1000000")
+    assert [one["samples"] for one in found["initializers"]] == [333_333] * 3

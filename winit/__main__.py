@@ -17,15 +17,13 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from winit import comparison, distributions, export, permalink, signal, training
+from winit import __version__, comparison, distributions, export, permalink, signal, training
 from winit.activations import ACTIVATIONS
 from winit.datasets import DATASETS
 from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, declare, fields_of, nearest
 from winit.initializers import FRAMEWORKS, INITIALIZERS
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
 from winit.spec import Spec
-
-VERSION = "0.1.0"
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,10 @@ def _moments(moments: distributions.Moments) -> dict[str, Any]:
 
 def _distributions(spec: Spec, knobs: DistributionsKnobs) -> dict[str, Any]:
     shape = knobs.shape(spec)
+    names = together(spec.initializer, knobs.initializers)
     found = []
-    for name in together(spec.initializer, knobs.initializers):
-        drawn = distributions.draw(name, shape, knobs.samples, spec.seed)
+    for name in names:
+        drawn = distributions.draw(name, shape, knobs.samples_each(len(names)), spec.seed)
         found.append(
             {
                 "name": drawn.initializer,
@@ -337,7 +336,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
     if {"-h", "--help"} & set(rest):
         raise _Help(_usage(name, command.owners))
     values = _read(command.owners, rest)
-    result: dict[str, Any] = {"version": VERSION}
+    result: dict[str, Any] = {"version": __version__}
     if isinstance(values[0], Spec):
         result["spec"] = values[0].values()
     return result | command.run(*values)

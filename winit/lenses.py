@@ -14,6 +14,9 @@ from winit.fields import Choice, Declared, Integer, Real, Several, declare
 from winit.initializers import FORM, LayerShape
 from winit.spec import Spec
 
+SAMPLE_LIMIT = 1_000_000
+"""At most this many weights are drawn for one figure, by all its initializers together."""
+
 INITIALIZER_LIMIT = 10
 """At most this many initializers are drawn or compared together."""
 
@@ -50,9 +53,9 @@ class DistributionsKnobs(Declared):
     )
     samples: int = declare(
         100_000,
-        Integer(1, 1_000_000),
+        Integer(1, SAMPLE_LIMIT),
         label="Samples",
-        help="Weights drawn from each initializer: as many layers as that takes.",
+        help="Weights drawn from each initializer, in as many layers as that takes; together at most a million.",
     )
     unit: str = declare(
         "weight",
@@ -60,6 +63,10 @@ class DistributionsKnobs(Declared):
         label="Axis",
         help="The weight itself, or in standard deviations of its law: compares shapes.",
     )
+
+    def samples_each(self, initializers: int) -> int:
+        """Return how many weights each of so many initializers draws, within the limit of a figure."""
+        return min(self.samples, SAMPLE_LIMIT // initializers)
 
     def shape(self, spec: Spec) -> LayerShape:
         """Return the shape of the layer that is drawn; a layer beyond the last means the last."""

@@ -20,7 +20,8 @@ def draw(page: frame.Page[DistributionsKnobs]) -> list[Drawn]:
     """Draw the network's initializer and those beside it."""
     shape = page.knobs.shape(page.spec)
     names = together(page.spec.initializer, page.knobs.initializers)
-    return [cached.drawn(name, shape, page.knobs.samples, page.spec.seed) for name in names]
+    samples = page.knobs.samples_each(len(names))
+    return [cached.drawn(name, shape, samples, page.spec.seed) for name in names]
 
 
 def show_answer(page: frame.Page[DistributionsKnobs], drawn: Sequence[Drawn]) -> None:
