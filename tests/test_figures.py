@@ -113,6 +113,14 @@ def test_decades_are_few_and_whole() -> None:
     assert all(np.isclose(np.log10(value), round(np.log10(value))) for value in values)
 
 
+@pytest.mark.parametrize(
+    ("depth", "ticks"),
+    [(1, [1]), (2, [1, 2]), (4, [1, 2, 3, 4]), (10, [1, 4, 6, 8, 10]), (30, [1, 5, 10, 15, 20, 25, 30])],
+)
+def test_layers_are_whole_numbers(depth: int, ticks: list[int]) -> None:
+    assert style.layer_ticks(depth) == ticks
+
+
 def _texts(chart: go.Figure) -> str:
     return " ".join(str(annotation.text) for annotation in chart.layout.annotations)
 
@@ -163,6 +171,16 @@ def test_a_run_can_be_drawn_from_its_first_step(initializer: str, dataset: str) 
         else:
             _, _, grid = training_figures.surface_grid(run.data)
             training_figures.surface(run.data, run.probabilities(grid)[0], LIGHT)
+
+
+def test_what_is_missing_in_every_layer_is_said_for_both() -> None:
+    """From zeros neither activations nor gradients can be drawn on a log axis: two notes, not one on the other."""
+    run = train(Spec(depth=3, width=8, steps=1, initializer="zeros"), 1)
+    look = styles(["zeros"], LIGHT)["zeros"]
+    chart = training_figures.layers(run.measure_layers(), look, LIGHT)
+    notes = [note for note in chart.layout.annotations if "in every layer" in note.text]
+    assert [note.text.split()[0] for note in notes] == ["activations", "gradients"]
+    assert abs(notes[0].y - notes[1].y) * (style.SMALL_HEIGHT - 78) >= 17
 
 
 def test_the_board_shows_what_the_network_reads() -> None:

@@ -14,6 +14,8 @@ from winit.figures.palette import Palette, Style, styles
 
 Array = NDArray[np.float64]
 
+_PLOT_HEIGHT = style.MAIN_HEIGHT - 78  # without the margins above and below
+
 
 def histograms(drawn: Sequence[Drawn], palette: Palette, *, standardized: bool = False, meta: str = "") -> go.Figure:
     """Return filled histograms of the draws under the line of the exact density.
@@ -36,14 +38,14 @@ def histograms(drawn: Sequence[Drawn], palette: Palette, *, standardized: bool =
             _line(chart, one, look, scale)
         else:
             _spikes(chart, one, look, scale, ceiling)
-    for place, one, scale, top in _label_places(drawn, scales, tops, ceiling):
+    places = style.spread_labels([min((top or 0.8 * ceiling) / ceiling, 0.95) for top in tops], _PLOT_HEIGHT)
+    for place, one, scale in zip(places, drawn, scales, strict=True):
         look = looks[one.initializer]
         text = f"<span style='color:{look.colour}'>{look.glyph}</span> <b>{style.short_name(one.initializer, 40)}</b>"
-        at = (one.asked.mean / scale) if np.isfinite(one.asked.mean) else 0.0
+        at, above = one.asked.mean / scale, min(place, 0.96)
         style.note(
-            chart, text, x=at, y=place, xref="x", palette=palette, yanchor="bottom", yshift=2, size=12.5, align="center"
+            chart, text, x=at, y=above, xref="x", palette=palette, yanchor="bottom", yshift=2, size=12.5, align="center"
         )
-        _ = top
     chart.update_yaxes(range=[0, ceiling])
     return chart
 
@@ -95,18 +97,6 @@ def _spikes(chart: go.Figure, one: Drawn, look: Style, scale: float, ceiling: fl
             hoverinfo="text",
             hovertext=f"<b>{one.initializer}</b><br>weight {style.number(value)}<br>{one.no_density}",
         )
-
-
-def _label_places(
-    drawn: Sequence[Drawn], scales: Sequence[float], tops: Sequence[float], ceiling: float
-) -> list[tuple[float, Drawn, float, float]]:
-    """Return where each name stands, over its curve in the middle, names pushed apart."""
-    plot = style.MAIN_HEIGHT - 78
-    wanted = [min((top or 0.8 * ceiling) / ceiling, 0.95) for top in tops]
-    places = style.spread_labels(wanted, plot)
-    return [
-        (min(place, 0.96), one, scale, top) for place, one, scale, top in zip(places, drawn, scales, tops, strict=True)
-    ]
 
 
 def singular_values(values: Mapping[str, Array], palette: Palette, *, meta: str = "") -> go.Figure:

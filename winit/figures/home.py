@@ -49,12 +49,6 @@ def funnel(signal: Signal, palette: Palette, *, meta: str = "") -> go.Figure:
             for layer, width in enumerate(spread, start=1)
         ],
     )
-    ends = [1] if signal.spec.depth == 1 else sorted({1, *_ticks(signal.spec.depth), signal.spec.depth})
-    chart.update_xaxes(tickvals=ends, range=[layers[0], layers[-1]])
+    chart.update_xaxes(tickvals=style.layer_ticks(signal.spec.depth), range=[layers[0], layers[-1]])
     chart.update_yaxes(range=[-REACH, REACH], tickvals=[-5, 0, 5], ticktext=["−5", "0", "5"])
     return chart
-
-
-def _ticks(depth: int) -> list[int]:
-    step = next(step for step in (1, 2, 5, 10, 20, 50) if depth / step <= 6)
-    return [tick for tick in range(step, depth, step) if depth - tick > step / 2 and tick - 1 > step / 2]

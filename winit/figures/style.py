@@ -52,6 +52,13 @@ def decades(low: float, high: float, most: int = 6) -> tuple[list[float], list[s
     return [10.0**exponent for exponent in exponents], [power_of_ten(exponent) for exponent in exponents]
 
 
+def layer_ticks(depth: int) -> list[int]:
+    """Return whole layer numbers for an axis of 1 to `depth`: both ends, and a few round ones well between them."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50) if depth / step <= 6)
+    between = (tick for tick in range(step, depth, step) if min(depth - tick, tick - 1) > step / 2)
+    return sorted({1, *between, depth})
+
+
 def figure(
     palette: Palette,
     *,

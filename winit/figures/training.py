@@ -113,13 +113,12 @@ def layers(statistics: LayerStatistics, look: Style, palette: Palette, *, meta: 
     """Return the standard deviation of activations and gradients by hidden layer, first member, on a log axis."""
     activations, gradients = statistics.activation_deviation[0], statistics.gradient_deviation[0]
     depth = len(activations)
-    right = 96
     chart = style.figure(
         palette,
         y="Standard deviation by hidden layer",
         x="hidden layer",
         height=style.SMALL_HEIGHT,
-        right=right,
+        right=96,
         meta=meta,
     )
     shown = [values[np.isfinite(values) & (values > 0)] for values in (activations, gradients)]
@@ -129,9 +128,9 @@ def layers(statistics: LayerStatistics, look: Style, palette: Palette, *, meta: 
     span = (middle - half, middle + half)
     numbers = np.arange(1, depth + 1)
     labels = []
-    for values, name, symbol, glyph, dash in (
-        (activations, "activations", look.symbol, look.glyph, "solid"),
-        (gradients, "gradients", "triangle-down-open", "▽", "2px,3px"),
+    for values, name, symbol, glyph, dash, height in (
+        (activations, "activations", look.symbol, look.glyph, "solid", 0.2),
+        (gradients, "gradients", "triangle-down-open", "▽", "2px,3px", 0.06),
     ):
         usable = np.isfinite(values) & (values > 0)
         chart.add_scatter(
@@ -158,13 +157,11 @@ def layers(statistics: LayerStatistics, look: Style, palette: Palette, *, meta: 
         if missing:
             what = "not finite" if not np.isfinite(values).all() else "0"
             where = "every layer" if missing == depth else f"{missing} of {depth} layers"
-            labels.append((0.0, glyph, look.colour, f"{name}: {what}"))
-            style.note(chart, f"{name} are {what} in {where}", x=0.5, y=0.06, palette=palette, size=12)
-            labels.pop()
+            style.note(chart, f"{name} are {what} in {where}", x=0.5, y=height, palette=palette, size=12)
     style.end_labels(chart, labels, palette)
     values_at, texts = style.decades(*span, most=4)
     chart.update_yaxes(type="log", range=span, tickvals=values_at, ticktext=texts)
-    chart.update_xaxes(range=[0.5, depth + 0.5], nticks=8, tickformat="d")
+    chart.update_xaxes(range=[0.5, depth + 0.5], tickvals=style.layer_ticks(depth))
     return chart
 
 
