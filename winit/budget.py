@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs, together
+from winit.optimizers import OPTIMIZERS
 from winit.spec import Spec
 from winit.training import recorded_steps
 
@@ -69,12 +70,12 @@ def training_price(spec: Spec, members: int, recorded: int | None = None) -> Pri
     units = sum(shape.fan_out for shape in spec.layer_shapes())
     evaluations = len(recorded_steps(spec.steps)) if recorded is None else recorded
     passes = 3 * spec.batch_size * spec.steps + _EVALUATION_SAMPLES * evaluations
-    state = {"sgd": 2, "momentum": 3, "adam": 4}[spec.optimizer]
+    copies = 2 + OPTIMIZERS[spec.optimizer].BUFFERS  # weights, gradients, and what the optimizer keeps
     multiply_adds = float(weights) * passes * members
     operations = (spec.depth + 1) * (8 * spec.steps + 3 * evaluations)
     return Price(
         multiply_adds,
-        4.0 * members * (state * weights + 3 * units * max(spec.batch_size, 256)),
+        4.0 * members * (copies * weights + 3 * units * max(spec.batch_size, 256)),
         multiply_adds / _MULTIPLY_ADDS_PER_SECOND + operations * _SECONDS_PER_LAYER_STEP / 8,
     )
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs, together
-from winit.network import Member
+from winit.network import Member, seeds_of
 from winit.spec import Spec
-from winit.training import STATUSES, History, Training, seeds_of
+from winit.training import STATUSES, History, Training
 
 Array = NDArray[np.float64]
 

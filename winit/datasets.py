@@ -55,6 +55,13 @@ class Data:
         return self.train_y.ndim == 1
 
     @property
+    def chance(self) -> float:
+        """Accuracy of always answering the most frequent class of the training part; 0 for a regression."""
+        if not self.is_classification:
+            return 0.0
+        return float(np.bincount(self.train_y.astype(np.int64)).max() / len(self.train_y))
+
+    @property
     def constant_loss(self) -> float:
         """Loss of the best constant predictor on the training part: the yardstick of every status.
 

@@ -63,6 +63,11 @@ class Member:
     learning_rate: float
 
 
+def seeds_of(spec: Spec, count: int) -> tuple[int, ...]:
+    """Return the seeds of `count` runs: the spec's and those after it, within the range of seeds."""
+    return tuple((spec.seed + number) % 2**31 for number in range(count))
+
+
 @dataclass(frozen=True)
 class Ensemble:
     """Networks of one shape. The last layer is linear."""

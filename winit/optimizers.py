@@ -5,7 +5,7 @@ All of them work on stacked parameters (members, ...) with one learning rate per
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -15,6 +15,9 @@ from torch import Tensor
 
 class Optimizer(Protocol):
     """Updates the parameters it was made for."""
+
+    BUFFERS: int
+    """How many tensors it keeps for each parameter."""
 
     def update(self, gradients: Sequence[Tensor]) -> None:
         """Move the parameters along the mean gradients of a batch; the gradients may be overwritten."""
@@ -29,6 +32,8 @@ def _zeros_as(parameter: Tensor) -> Tensor:
 class Sgd:
     """w <- w - rate * g (torch.optim.SGD)."""
 
+    BUFFERS = 0
+
     def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
         self.parameters = parameters
         self.step = -rates.view(-1, 1, 1)
@@ -41,6 +46,7 @@ class Sgd:
 class Momentum:
     """v <- 0.9 v + g, w <- w - rate * v (torch.optim.SGD with momentum 0.9)."""
 
+    BUFFERS = 1
     MOMENTUM = 0.9
 
     def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
@@ -57,6 +63,7 @@ class Momentum:
 class Adam:
     """Adam with beta 0.9, 0.999 and epsilon 1e-8 (Kingma & Ba 2015, algorithm 1; torch.optim.Adam)."""
 
+    BUFFERS = 2
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
     def __init__(self, parameters: Sequence[Tensor], rates: Tensor) -> None:
@@ -77,7 +84,7 @@ class Adam:
             parameter.addcmul_(mean.div(denominator), step)
 
 
-OPTIMIZERS: Mapping[str, Callable[[Sequence[Tensor], Tensor], Optimizer]] = MappingProxyType(
+OPTIMIZERS: Mapping[str, type[Sgd | Momentum | Adam]] = MappingProxyType(
     {"sgd": Sgd, "momentum": Momentum, "adam": Adam}
 )
 """The catalogue, by the names of the spec."""

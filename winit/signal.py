@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from winit import datasets
 from winit.losses import loss_of
-from winit.network import Member, Workspace, initialize
+from winit.network import Member, Workspace, initialize, seeds_of
 from winit.seeds import generator
 from winit.spec import Spec
-from winit.training import seeds_of
 
 Array = NDArray[np.float64]
 
@@ -83,7 +82,7 @@ def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples:
 
 
 @torch.inference_mode()
-def measure(spec: Spec, seeds: int = 8, *, samples: int | None = None, backward: bool = True) -> Signal:
+def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward: bool = True) -> Signal:
     """Measure networks from `seeds` consecutive seeds on a batch of `samples` (default: the spec's batch size).
 
     Without `backward` the gradients are left unmeasured (NaN).

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from winit import initializers
+from winit import initializers, optimizers
 from winit.activations import ACTIVATIONS
 from winit.datasets import DATASETS
 from winit.fields import BadInput, Choice, Declared, Integer, Real, declare
 
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = tuple(optimizers.OPTIMIZERS)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ diverged at that step; the others go on, bit for bit as if it had never been the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from winit import datasets
 from winit.datasets import Data
 from winit.losses import loss_of
-from winit.network import Ensemble, Member, Workspace, initialize, padding
+from winit.network import Ensemble, Member, Workspace, initialize, padding, seeds_of
 from winit.optimizers import OPTIMIZERS
 from winit.seeds import generator
 from winit.spec import Spec
@@ -255,6 +256,12 @@ class Training(Iterator[Snapshot]):
             return Snapshot(**{**vars(snapshot), "layers": self.measure_layers()})
         return snapshot
 
+    def advance(self, seconds: float) -> None:
+        """Train for about `seconds`: up to the recorded step that is then at hand, or to the end."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and next(self, None) is not None:
+            pass
+
     def probabilities(self, x: datasets.Features) -> Array:
         """Return each member's class probabilities, (members, samples, classes), for inputs (samples, features)."""
         outputs = self.ensemble.outputs(torch.tensor(x, dtype=self.ensemble.dtype).T)
@@ -270,7 +277,6 @@ class Training(Iterator[Snapshot]):
             self.step if at is None and not np.isfinite(loss) else at
             for at, loss in zip(self._diverged_at, final_loss, strict=True)
         ]
-        frequencies = np.bincount(data.train_y) / len(data.train_y) if data.is_classification else np.zeros(1)
         return History(
             self.spec,
             self.members,
@@ -287,7 +293,7 @@ class Training(Iterator[Snapshot]):
                 for loss, diverged in zip(final_loss, diverged_at, strict=True)
             ),
             data.constant_loss,
-            float(frequencies.max()),
+            data.chance,
         )
 
     @torch.inference_mode()
@@ -342,11 +348,6 @@ class Training(Iterator[Snapshot]):
         for member in np.flatnonzero(~np.isfinite(losses)):
             if self._diverged_at[member] is None:
                 self._diverged_at[member] = self.step
-
-
-def seeds_of(spec: Spec, count: int) -> tuple[int, ...]:
-    """Return the seeds of `count` runs: the spec's and those after it, within the range of seeds."""
-    return tuple((spec.seed + number) % 2**31 for number in range(count))
 
 
 def train(spec: Spec, seeds: int = 1, **options: object) -> Training:

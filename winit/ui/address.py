@@ -1,7 +1,7 @@
 """The address and the session: which network, which knobs, and how widgets, session and query agree.
 
 The only module that touches `st.query_params`. Values live in plain session entries; widgets are
-handles on them with a key and no value of their own. `open_page` runs once per script run, before
+handles on them, by their keys. `open_page` runs once per script run, before
 any widget is drawn, so the address never waits for a page's work.
 """
 

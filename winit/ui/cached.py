@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
-from winit import datasets, distributions, signal
+from winit import distributions, signal
 from winit.comparison import Comparison
 from winit.initializers import LayerShape
 from winit.lenses import CompareKnobs
@@ -32,6 +32,7 @@ def _in_turn(function: Callable[..., Any], size: int) -> Callable[..., Any]:
 
 _draw = _in_turn(distributions.draw, 128)
 _values = _in_turn(distributions.singular_values, 128)
+_forward = _in_turn(partial(signal.measure, backward=False), 64)
 
 
 def drawn(initializer: str, shape: LayerShape, samples: int, seed: int) -> distributions.Drawn:
@@ -46,11 +47,10 @@ def singular_values(initializer: str, shape: LayerShape, seed: int) -> distribut
     return result
 
 
-@lru_cache(maxsize=64)
 def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:
     """Return the forward signal at initialization, kept; fields that do not matter are to be at their default."""
-    with turn():
-        return signal.measure(spec, seeds, samples=samples, backward=False)
+    result: signal.Signal = _forward(spec, seeds, samples)
+    return result
 
 
 class Kept:
@@ -78,9 +78,3 @@ class Kept:
 
 
 COMPARISONS = Kept()
-
-
-def chance(spec: Spec) -> float:
-    """Return the share of the most frequent class of a labelled data set."""
-    labels = datasets.load(spec.dataset).train_y
-    return float((labels == 0).mean()) if labels.ndim != 1 else max(float((labels == k).mean()) for k in set(labels))

@@ -37,10 +37,6 @@ class Job:
     started: float = 0.0
     found: Comparison | None = None
 
-    @property
-    def is_running(self) -> bool:
-        return self.training is not None and self.found is None
-
 
 def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
     """Return the comparison of what is in view, started where it is cheap; None where refused."""
@@ -120,10 +116,8 @@ def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
     """Train a slice and show how far it is; curves grow while it runs."""
     training = job.training
     assert training is not None
-    end = time.monotonic() + _SLICE
     with turn():
-        while time.monotonic() < end and next(training, None) is not None:
-            pass
+        training.advance(_SLICE)
     if training.is_finished:
         _end(job)
         address.rerun()
@@ -131,7 +125,7 @@ def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
     left = passed / max(training.progress, 1e-9) - passed
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(training.progress, f"Step {training.step} of {training.spec.steps}, about {left:.0f} s left")
-        # Cancelling leaves the fragment, so this button is the page's: a full run follows.
+        # A fragment's button: its own run does not open the frame, the page's run that follows does.
         if st.button("Cancel", key="cancel", icon=":material/close:"):
             _end(job)
             address.rerun()

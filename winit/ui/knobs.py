@@ -20,19 +20,19 @@ _USUAL_FORMS = (*INITIALIZERS, "random_normal(stddev=0.01)", "random_normal(stdd
 
 def network(name: str) -> None:
     """Draw the widget of a field of the network."""
-    _draw(_field(Spec, name), address.network_key(name), collapsed=False)
+    _draw(_field(Spec, name), address.network_key(name))
 
 
 def own(lens: Lens, name: str, **options: Any) -> None:
     """Draw the widget of a lens's own field; `options` go to the widget (width, placeholder, format_func)."""
-    _draw(_field(lens.knobs, name), address.own_key(lens, name), collapsed=False, **options)
+    _draw(_field(lens.knobs, name), address.own_key(lens, name), **options)
 
 
 def _field(owner: type[Declared], name: str) -> Field:
     return next(field for field in fields_of(owner) if field.name == name)
 
 
-def _draw(field: Field, key: str, *, collapsed: bool, **options: Any) -> None:
+def _draw(field: Field, key: str, **options: Any) -> None:
     kind = field.kind
     # The session's entry decides; the default of each widget says the same, for a widget that the browser
     # mounts only after a later run has overtaken the one that gave it its value.
@@ -41,7 +41,6 @@ def _draw(field: Field, key: str, *, collapsed: bool, **options: Any) -> None:
         "key": key,
         "help": field.help,
         "on_change": address.touched,
-        "label_visibility": "collapsed" if collapsed else "visible",
         **options,
     }
     if isinstance(kind, Integer) and kind.maximum - kind.minimum <= _SLIDER_SPAN and not kind.optional:
@@ -64,16 +63,16 @@ def _draw(field: Field, key: str, *, collapsed: bool, **options: Any) -> None:
         st.selectbox(field.label, kind.options, index=kind.options.index(held), **common)
     elif isinstance(kind, Form):
         st.selectbox(field.label, kind.options, index=kind.options.index(held), **common)
-        record = INITIALIZERS[st.session_state[key]]
+        record = INITIALIZERS[held]
         for parameter in record.parameters:
             inner = address.parameter_key(key, record.name, parameter.name)
             st.session_state.setdefault(inner, parameter.default)
-            _draw(parameter, inner, collapsed=False)
+            _draw(parameter, inner)
     elif isinstance(kind, Several):
         usual = _USUAL_FORMS if isinstance(kind.kind, Form) else _USUAL_RATES
         st.multiselect(
             field.label,
-            list(dict.fromkeys((*usual, *st.session_state[key]))),
+            list(dict.fromkeys((*usual, *held))),
             default=held,
             max_selections=kind.maximum,
             accept_new_options=True,

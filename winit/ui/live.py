@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from winit.lenses import TrainKnobs
 from winit.queueing import turn
 from winit.spec import Spec
 from winit.training import Training, train
-from winit.ui import address, answers, cached, frame, knobs
+from winit.ui import address, answers, frame, knobs
 
 _SLICE = 0.15  # seconds of training between two pictures
 _TICK = 0.3  # seconds from one picture to the next
@@ -113,7 +112,8 @@ def show_run(page: frame.Page[TrainKnobs], run: Run) -> None:
 
 def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
     if run.playing:
-        _advance(run)
+        with turn():
+            run.training.advance(_SLICE)
     training, snapshots = run.training, run.training.snapshots
     look = styles([run.spec.initializer], TOKENS)[run.spec.initializer]
     constant = training.data.constant_loss
@@ -124,7 +124,7 @@ def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
             chart = figures.loss_curves(snapshots, look, constant, run.spec.steps, TOKENS, meta=page.meta)
             page.figure(chart, f"Training loss to step {training.step}", "loss")
         with right:
-            chance = cached.chance(run.spec)
+            chance = training.data.chance
             chart = figures.accuracy_curves(snapshots, look, chance, run.spec.steps, TOKENS, meta=page.meta)
             page.figure(chart, f"Test accuracy to step {training.step}", "accuracy")
         chart = figures.layers(training.measure_layers(), look, TOKENS, meta=page.meta)
@@ -139,13 +139,6 @@ def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
     if run.playing and training.is_finished:
         run.playing = False
         address.rerun()
-
-
-def _advance(run: Run) -> None:
-    end = time.monotonic() + _SLICE
-    with turn():
-        while time.monotonic() < end and next(run.training, None) is not None:
-            pass
 
 
 def _show_predictions(page: frame.Page[TrainKnobs], run: Run) -> None:
