@@ -265,6 +265,8 @@ def test_a_link_opened_in_a_new_tab_leads_to_its_page(slug: str, tab: Any) -> No
     """A middle click or a copied link takes the link's own address, which the browser resolves."""
     tab.open(f"/{slug}?v=1&depth=2&width=8&steps=5")
     expect(tab.page.locator(".st-key-nav a")).to_have_count(len(PAGES))
+    # The link to Home is mended by a script that arrives after the links.
+    expect(tab.page.locator('.st-key-nav a[href^="?"]')).to_have_count(0, timeout=WAIT)
     paths = [urlsplit(link).path for link in tab.page.evaluate(_LINKS)]
     assert paths == [f"/{target}" for target in PAGES]
 

@@ -36,7 +36,7 @@ export default function ({ parentElement, setStateValue }) {
   const mode = () => getComputedStyle(app).colorScheme;
   let seen = mode();
   const look = () => {
-    if (!parentElement.isConnected) { observer.disconnect(); return; }
+    if (!parentElement.isConnected) { observer.disconnect(); watched.delete(parentElement); return; }
     if (mode() !== seen) { seen = mode(); setStateValue("mode", seen); }
     // Streamlit writes the link to the main page as "?query", which another page resolves to itself.
     for (const a of document.querySelectorAll('.st-key-nav a[href^="?"]')) {
