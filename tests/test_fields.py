@@ -356,22 +356,24 @@ def test_a_message_is_one_printable_line_whatever_the_value(first: str, second: 
             assert str(problem).isprintable()  # noqa: PT017
 
 
-def test_text_of_more_than_200_characters_is_refused_before_it_is_read() -> None:
+def test_text_of_more_than_300_characters_is_refused_before_it_is_read() -> None:
     def explode(text: str) -> str:
         raise AssertionError("was read")
 
     field = Field("word", "x", Form((), explode), "Word", "")
-    with pytest.raises(BadInput, match="at most 200 characters"):
-        field.read("x" * 201)
+    with pytest.raises(BadInput, match="at most 300 characters"):
+        field.read("x" * 301)
     with pytest.raises(AssertionError):
-        field.read("x" * 200)
+        field.read("x" * 300)
 
 
-def test_a_list_may_be_as_long_as_its_items_together() -> None:
+def test_a_list_has_a_limit_of_its_own() -> None:
     field = Field("words", (), Several(WORD, 3), "Words", "")
-    assert field.read(";".join(["a" * 150, "b" * 150, "c" * 150])) == ("A" * 150, "B" * 150, "C" * 150)
-    with pytest.raises(BadInput, match="at most 600 characters"):
-        field.read("x" * 601)
+    words = ["a" * 250, "b" * 250, "c" * 248]
+    assert field.read(";".join(words)) == tuple(word.upper() for word in words)
+    for refuse in (lambda: field.read("x" * 751), lambda: field.check(["A" * 250, "B" * 250, "C" * 249])):
+        with pytest.raises(BadInput, match="at most 750 characters"):
+            refuse()
 
 
 # Declared

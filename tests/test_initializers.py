@@ -537,7 +537,7 @@ def test_streams_differ_by_seed_purpose_and_index() -> None:
         ("variance_scaling(distribution=normal)", "for distribution one of truncated_normal"),
         ("variance_scaling(scale=0)", "for scale a number "),
         ("kaiming_normal(nonlinearity=gelu)", "for nonlinearity one of linear, sigmoid"),
-        ("zeros" + "x" * 200, "at most 200 characters"),
+        ("zeros" + "x" * 300, "at most 300 characters"),
     ],
 )
 def test_texts_that_are_refused(text: str, message: str) -> None:

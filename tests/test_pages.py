@@ -345,7 +345,7 @@ BAD: list[tuple[str, str | list[str], str, str]] = [
     ("initializer", "__import__('os')", "__import__('os')", "give "),
     ("initializer", "he_norml", "he_norml", "did you mean he_normal?"),
     ("initializer", "", "''", "give "),
-    ("initializer", "x" * 400, "'" + "x" * 60 + "...'", "at most 200 characters"),
+    ("initializer", "x" * 400, "'" + "x" * 60 + "...'", "at most 300 characters"),
     ("dept", "3", "'3'", "did you mean depth?"),
     ("v", "99", "'99'", "one of 1"),
     ("v", ["1", "1"], "'1;1'", "one of 1"),

@@ -547,7 +547,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["train", "--initializer", "he_normal(gain=2)"], "initializer", "no parameters"),
     (["train", "--initializer", "random_normal(stddev=nan)"], "initializer", "for stddev a number from 0 to 1e+30"),
     (["train", "--initializer", "random_uniform(minval=1)"], "initializer", "minval below maxval"),
-    (["train", "--initializer", "x" * 10_000], "initializer", "at most 200 characters"),
+    (["train", "--initializer", "x" * 10_000], "initializer", "at most 300 characters"),
     (["train", "--dataset", "gaussian"], "dataset", "one of digits, moons"),
     (["train", "--dataset", "iris"], "dataset", "one of digits"),
     (["compare", "--dataset", "gaussian"], "dataset", "one of digits, moons"),

@@ -17,7 +17,11 @@ from typing import Any, Protocol, Self, cast
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
 _REAL = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_TEXT_LIMIT = 200
+TEXT_LIMIT = 300
+"""Longest text of one value, in characters."""
+LIST_LIMIT = 750
+"""Longest text of a list, in characters: with one value and all numbers an address stays under its limit."""
+
 _SHOWN_LIMIT = 60
 
 
@@ -169,11 +173,13 @@ class Choice:
 class Form:
     """A text form `name(parameter=value)` of a catalogue, kept as canonical text.
 
-    `normalize` turns any accepted spelling into the canonical one and raises `Refused` for all others.
+    `normalize` turns any accepted spelling into the canonical one and raises `Refused` for all others;
+    `parts` takes a canonical text apart: name, declared parameters and their values.
     """
 
     options: tuple[str, ...]
     normalize: Callable[[str], str]
+    parts: Callable[[str], tuple[str, tuple[Field, ...], Mapping[str, Any]]] = lambda text: (text, (), {})
 
     @property
     def allowed(self) -> str:
@@ -186,6 +192,31 @@ class Form:
         if not isinstance(value, str):
             raise Refused(self.allowed)
         return self.normalize(value)
+
+    def write(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True)
+class Text:
+    """Free text that `validate` accepts; it raises `Refused` for all other."""
+
+    words: str
+    """What the text must be, as the end of a sentence that begins with "give"."""
+    validate: Callable[[str], object]
+
+    @property
+    def allowed(self) -> str:
+        return self.words
+
+    def read(self, text: str) -> str:
+        return self.check(text)
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str) or '"' in value or ";" in value:
+            raise Refused(self.allowed)
+        self.validate(value)
+        return value
 
     def write(self, value: str) -> str:
         return value
@@ -214,6 +245,8 @@ class Several:
         values = tuple(self.kind.check(item) for item in value)
         if len(set(values)) < len(values):
             raise Refused(self.allowed)
+        if len(self.write(values)) > LIST_LIMIT:
+            raise Refused(f"at most {LIST_LIMIT} characters together, {self.allowed}")
         return values
 
     def write(self, value: tuple[Any, ...]) -> str:
@@ -237,7 +270,7 @@ class Field:
 
     def read(self, text: str) -> Any:
         """Return the value of a text, or raise `BadInput`."""
-        limit = _TEXT_LIMIT * (self.kind.maximum if isinstance(self.kind, Several) else 1)
+        limit = LIST_LIMIT if isinstance(self.kind, Several) else TEXT_LIMIT
         if len(text) > limit:
             raise BadInput(self.name, text, f"at most {limit} characters: {self.kind.allowed}")
         return self._held(text, self.kind.read, text)
