@@ -67,6 +67,12 @@ def number_text(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def tex(value: float) -> str:
+    """Return a number with five significant digits as LaTeX."""
+    mantissa, e, exponent = f"{value:.5g}".partition("e")
+    return rf"{mantissa} \times 10^{{{int(exponent)}}}" if e else mantissa
+
+
 class Kind(Protocol):
     """What values a field takes. `read` and `check` raise `Refused`."""
 

@@ -77,7 +77,11 @@ def bind(name: str, arguments: Mapping[str, str], parameters: Sequence[Field]) -
 
 def write(name: str, values: Mapping[str, Any], parameters: Sequence[Field]) -> str:
     """Return the canonical text: parameters in declared order, those at their default left out."""
-    texts = {p.name: p.write(values[p.name]) for p in parameters if values[p.name] != p.default}
+    return spell(name, {p.name: p.write(values[p.name]) for p in parameters if values[p.name] != p.default})
+
+
+def spell(name: str, texts: Mapping[str, str]) -> str:
+    """Return the text form of a name and the texts of its parameters, quoted where they are no single word."""
     stated = [f"{key}={text}" if _TOKEN.fullmatch(text) else f'{key}="{text}"' for key, text in texts.items()]
     return f"{name}({', '.join(stated)})" if stated else name
 
@@ -156,7 +160,10 @@ class Catalogue(Mapping[str, R]):
         def normalize(text: str) -> str:
             if check is not None:
                 check(text)
-            return self.read(text).text
+            canonical = self.read(text).text
+            if len(canonical) > LIMIT:  # spaces and digits come in: it could not be read again
+                raise Refused(f"{_SHAPE}, every digit written out")
+            return canonical
 
         def parts(text: str) -> tuple[str, tuple[Field, ...], Mapping[str, Any]]:
             bound = self.read(text)
