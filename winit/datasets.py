@@ -68,10 +68,20 @@ class Data:
         Classes: the entropy of their frequencies, in nats. Regression: the mean variance of the targets.
         """
         if self.is_classification:
-            frequencies = np.bincount(self.train_y.astype(np.int64), minlength=self.outputs) / len(self.train_y)
-            present = frequencies[frequencies > 0]
+            present = self._frequencies[self._frequencies > 0]
             return float(-(present * np.log(present)).sum())
         return float(np.var(self.train_y.astype(np.float64), axis=0).mean())
+
+    @property
+    def constant_outputs(self) -> NDArray[np.float64]:
+        """Outputs (outputs,) of the best constant predictor: log class frequencies, or the mean of the targets."""
+        if self.is_classification:
+            return np.log(np.maximum(self._frequencies, 1 / (2 * len(self.train_y))))
+        return np.asarray(self.train_y.astype(np.float64).mean(axis=0))
+
+    @property
+    def _frequencies(self) -> NDArray[np.float64]:
+        return np.bincount(self.train_y.astype(np.int64), minlength=self.outputs) / len(self.train_y)
 
 
 @dataclass(frozen=True)
@@ -241,3 +251,10 @@ def gaussian(features: int, samples: int, seed: int) -> Features:
     import torch
 
     return torch.empty(samples, features).normal_(generator=generator(seed, "inputs")).numpy()
+
+
+def batch(name: str, features: int, samples: int, seed: int) -> Features:
+    """Return what a network sees first: the first training samples, or N(0, 1) inputs where there are no labels."""
+    if DATASETS[name].has_labels:
+        return load(name).train_x[:samples]
+    return gaussian(features, samples, seed)

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from winit.activations import ACTIVATIONS, Activation
+from winit import datasets
+from winit.activations import Activation, activation
 from winit.initializers import scheme
+from winit.initializers.biases import biases
 from winit.seeds import generator
-from winit.spec import Spec
-
-# torch's own threads lose against one thread per visitor on small tensors, and collapse beside a busy
-# process; a second live Python thread would even make every product single-threaded and slow.
-torch.set_num_threads(1)
-
+from winit.spec import OUTPUT_FACTORS, Spec
 
 # Elementwise loops take 2 x 16 floats at a time and finish the rest one by one, with a tanh or a
 # multiply-add that rounds differently.
@@ -101,19 +98,50 @@ class Ensemble:
         return Workspace(self, filled.shape[1]).forward(filled.expand(self.members, *filled.shape))[:, :, :samples]
 
 
-def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch.float32) -> Ensemble:
-    """Draw the weights and biases of every member: float32 draws, converted to `dtype`.
+def first_layers(spec: Spec, initializer: str, seed: int, count: int | None = None) -> list[tuple[Tensor, Tensor]]:
+    """Draw the weights (fan_out, fan_in) and biases (fan_out,) of the first `count` layers of a network, float32.
 
-    Layer l of a member comes from its own stream of the member's seed, so it depends on nothing else.
+    Layer l comes from its own stream of the seed, so it depends on nothing else; with a data-dependent
+    initializer, on the layers below it and on the first batch of the data.
+
+    Raises `BadInput` for an initializer that has no answer for one of the layers.
     """
-    weights, biases = [], []
-    for shape in spec.layer_shapes():
-        draws = [
-            scheme(member.initializer).draw(shape, generator(member.seed, "weights", shape.layer)) for member in members
-        ]
-        weights.append(_restacked(torch.stack([weight for weight, _ in draws]), dtype))
-        biases.append(_restacked(torch.stack([bias for _, bias in draws]).unsqueeze(2), dtype))
-    return Ensemble(ACTIVATIONS[spec.activation], tuple(weights), tuple(biases))
+    spec.require_start((initializer,))
+    bound = scheme(initializer)
+    has_labels = datasets.DATASETS[spec.dataset].has_labels
+    best = torch.from_numpy(datasets.load(spec.dataset).constant_outputs).float() if has_labels else None
+    inputs = None
+    if bound.is_data_dependent:
+        inputs = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
+    layers = []
+    for shape in spec.layer_shapes()[:count]:
+        weight, bias = bound.draw(shape, generator(seed, "weights", shape.layer), inputs)
+        bias = biases(spec.bias, shape, bias, best, generator(seed, "biases", shape.layer))
+        if inputs is not None:
+            inputs = shape.phi(weight @ inputs + bias[:, None])
+        if shape.is_output:
+            weight = weight * OUTPUT_FACTORS[spec.output]
+        layers.append((weight, bias))
+    return layers
+
+
+def layer_inputs(spec: Spec, initializer: str, seed: int, layer: int) -> Tensor:
+    """Return what a layer (1 to depth + 1) of a network sees of the first batch, (fan_in, samples), float32."""
+    below = first_layers(spec, initializer, seed, layer - 1)
+    inputs = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
+    for weight, bias in below:
+        inputs = activation(spec.activation)(weight @ inputs + bias[:, None])
+    return inputs
+
+
+def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch.float32) -> Ensemble:
+    """Draw the weights and biases of every member by `first_layers`: float32 draws, converted to `dtype`."""
+    drawn = [first_layers(spec, member.initializer, member.seed) for member in members]
+    weights, shifts = [], []
+    for layer in zip(*drawn, strict=True):
+        weights.append(_restacked(torch.stack([weight for weight, _ in layer]), dtype))
+        shifts.append(_restacked(torch.stack([bias for _, bias in layer]).unsqueeze(2), dtype))
+    return Ensemble(activation(spec.activation), tuple(weights), tuple(shifts))
 
 
 def _product(delta: Tensor, below: Tensor, out: Tensor) -> Tensor:

@@ -63,12 +63,6 @@ def _second_moment_log10(values: torch.Tensor) -> float:
     return 2 * float(np.log10(largest)) + float(torch.log10((values / largest).square().mean()))
 
 
-def _inputs(spec: Spec, samples: int) -> datasets.Features:
-    if datasets.DATASETS[spec.dataset].has_labels:
-        return datasets.load(spec.dataset).train_x[:samples]
-    return datasets.gaussian(spec.inputs, samples, spec.seed)
-
-
 def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> None:
     """Send the gradient of each sample's loss, or a N(0, 1) cotangent, from the outputs to the first layer."""
     if datasets.DATASETS[spec.dataset].has_labels:
@@ -88,7 +82,7 @@ def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward:
     Without `backward` the gradients are left unmeasured (NaN).
     """
     torch.set_flush_denormal(True)
-    x = _inputs(spec, samples or spec.batch_size)
+    x = datasets.batch(spec.dataset, spec.inputs, samples or spec.batch_size, spec.seed)
     inputs = torch.tensor(x, dtype=torch.float64).T.unsqueeze(0)
     members = seeds_of(spec, seeds)
     size = (len(members), spec.depth)

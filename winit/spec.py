@@ -9,15 +9,20 @@ the terminal flags, the validation and the documentation follow from the declara
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
-from winit import initializers, optimizers
-from winit.activations import ACTIVATIONS
+from winit import activations, initializers, optimizers
 from winit.datasets import DATASETS
 from winit.fields import BadInput, Choice, Declared, Integer, Real, declare
+from winit.initializers.biases import FORM
 
 OPTIMIZERS = tuple(optimizers.OPTIMIZERS)
+
+OUTPUT_FACTORS: Mapping[str, float] = MappingProxyType({"same": 1.0, "zeros": 0.0, "small": 0.01})
+"""The rules of the output layer: factors on the weights that the initializer draws."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Spec(Declared):
     width: int = declare(64, Integer(1, 1024), label="Width", help="Units in each hidden layer.", group="network")
     activation: str = declare(
         "relu",
-        Choice(tuple(ACTIVATIONS)),
+        activations.FORM,
         label="Activation",
         help="The function between the layers: a = phi(z), elementwise.",
         group="network",
@@ -41,6 +46,20 @@ class Spec(Declared):
         label="Initializer",
         help="The law of the first random weights. Names mean what they mean in the library they come from.",
         group="initialization",
+    )
+    bias: str = declare(
+        "scheme",
+        FORM,
+        label="Biases",
+        help="What biases start at. scheme: what the initializer's source says, zeros where it says nothing.",
+        group="biases",
+    )
+    output: str = declare(
+        "same",
+        Choice(tuple(OUTPUT_FACTORS)),
+        label="Output layer",
+        help="Its weights: the initializer's, zeros, or the initializer's times 0.01 (a small start).",
+        group="biases",
     )
     dataset: str = declare(
         "digits",
@@ -80,10 +99,8 @@ class Spec(Declared):
         """The network in words, without a full stop."""
         layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
         units = "unit" if self.width == 1 else "units"
-        return (
-            f"{layers} of {self.width} {ACTIVATIONS[self.activation].label} {units} on {DATASETS[self.dataset].label},"
-            f" started from {self.initializer}"
-        )
+        phi, data = activations.activation(self.activation).label, DATASETS[self.dataset].label
+        return f"{layers} of {self.width} {phi} {units} on {data}, started from {self.initializer}"
 
     @property
     def inputs(self) -> int:
@@ -99,7 +116,7 @@ class Spec(Declared):
         """Return the shape of every layer, hidden ones first, the output layer last."""
         sizes = [self.inputs, *[self.width] * self.depth, self.outputs]
         return tuple(
-            initializers.LayerShape(fan_in, fan_out, number, self.depth)
+            initializers.LayerShape(fan_in, fan_out, number, self.depth, self.activation)
             for number, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1)
         )
 
@@ -108,3 +125,9 @@ class Spec(Declared):
         if not DATASETS[self.dataset].has_labels:
             allowed = "one of " + ", ".join(name for name, record in DATASETS.items() if record.has_labels)
             raise BadInput("dataset", self.dataset, f"{allowed}: this lens needs labels, and gaussian has none")
+
+    def require_start(self, names: Iterable[str]) -> None:
+        """Raise `BadInput` for the first initializer that has no answer for one of the network's layers."""
+        for name in names:
+            for shape in self.layer_shapes():
+                initializers.require_answer(name, shape)
