@@ -16,14 +16,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+import plotly.graph_objects as go
 
-from winit import __version__, comparison, distributions, export, permalink, signal, training
-from winit.activations import ACTIVATIONS
+from winit import __version__, comparison, distributions, export, permalink, signal, theory, training
+from winit.activations import ACTIVATIONS, activation
 from winit.datasets import DATASETS
-from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, declare, fields_of, nearest
-from winit.initializers import FRAMEWORKS, INITIALIZERS
+from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, Text, declare, fields_of, nearest
+from winit.figures import distributions as figures
+from winit.figures import saving
+from winit.figures.palette import LIGHT
+from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answer
+from winit.initializers.biases import BIASES
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
 from winit.spec import Spec
+from winit.translator import TRANSLATIONS, explain
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,23 @@ class _Code(Declared):
     """Which framework the code is for."""
 
     framework: str = declare("torch", Choice(FRAMEWORKS), label="Framework", help="Whose code is written.")
+
+
+@dataclass(frozen=True)
+class _Saved(Declared):
+    """Where the lens's main figure goes."""
+
+    figure: str = declare(
+        "",
+        Text("a file name that ends in " + ", ".join(saving.FORMATS), saving.check_name),
+        label="Figure",
+        help="Also write the figure to this file; PNG and SVG need the package kaleido and a Chromium.",
+    )
+
+    def save(self, draw: Callable[[], go.Figure]) -> None:
+        """Draw the figure and write it, where a file was named."""
+        if self.figure:
+            saving.save(draw(), self.figure)
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,7 @@ def _catalogue() -> dict[str, Any]:
         "initializers": [
             {
                 "name": record.name,
-                "aliases": record.aliases,
+                "aliases": [name for name in INITIALIZERS.aliases if INITIALIZERS.read(name).record is record],
                 "family": record.family,
                 "parameters": [described(parameter) for parameter in record.parameters],
                 "purpose": record.purpose,
@@ -74,7 +97,19 @@ def _catalogue() -> dict[str, Any]:
             for record in INITIALIZERS.values()
         ],
         "activations": [
-            {"name": record.name, "formula": record.formula, "source": record.source} for record in ACTIVATIONS.values()
+            {
+                "name": record.name,
+                "parameters": [described(parameter) for parameter in record.parameters],
+                "formula": activation(record.name).formula,
+                "purpose": record.purpose,
+                "source": record.source,
+                "gain": {
+                    "forward": theory.gain(activation(record.name), "forward"),
+                    "backward": theory.gain(activation(record.name), "backward"),
+                },
+                "torch_gain": theory.torch_gain(activation(record.name)),
+            }
+            for record in ACTIVATIONS.values()
         ],
         "datasets": [
             {
@@ -86,33 +121,62 @@ def _catalogue() -> dict[str, Any]:
             }
             for record in DATASETS.values()
         ],
+        "biases": [
+            {
+                "name": record.name,
+                "parameters": [described(parameter) for parameter in record.parameters],
+                "purpose": record.purpose,
+                "source": record.source,
+            }
+            for record in BIASES.values()
+        ],
+        "left_out": LEFT_OUT,
         "fields": [described(field) for field in fields_of(Spec)],
     }
 
 
-def _moments(moments: distributions.Moments) -> dict[str, Any]:
-    unbounded = [name for name, value in asdict(moments).items() if not math.isfinite(value)]
-    return asdict(moments) | ({"reasons": dict.fromkeys(unbounded, "unbounded")} if unbounded else {})
+def _explained(numbers: Mapping[str, float]) -> dict[str, Any]:
+    """Return numbers, with a reason for each that is not finite."""
+    reasons = {
+        name: "not defined, or known from the data only" if math.isnan(value) else "unbounded"
+        for name, value in numbers.items()
+        if not math.isfinite(value)
+    }
+    return {**numbers, **({"reasons": reasons} if reasons else {})}
 
 
-def _distributions(spec: Spec, knobs: DistributionsKnobs) -> dict[str, Any]:
+def _distributions(spec: Spec, knobs: DistributionsKnobs, saved: _Saved) -> dict[str, Any]:
     shape = knobs.shape(spec)
     names = together(spec.initializer, knobs.initializers)
-    found = []
+    network = knobs.network(spec)
+    found, all_drawn = [], []
     for name in names:
-        drawn = distributions.draw(name, shape, knobs.samples_each(len(names)), spec.seed)
+        require_answer(name, shape)
+        drawn = distributions.draw(name, shape, knobs.samples_each(len(names)), spec.seed, network)
+        near = distributions.close_look(name, shape, spec.seed, network)
+        all_drawn.append(drawn)
         found.append(
             {
                 "name": drawn.initializer,
                 "formula": drawn.formula.text,
-                "asked": _moments(drawn.asked),
-                "drawn": _moments(drawn.drawn),
+                "asked": _explained(asdict(drawn.asked)),
+                "drawn": _explained(asdict(drawn.drawn)),
                 "samples": drawn.samples,
                 "distinct_rows": drawn.distinct_rows,
-                "singular_values": distributions.singular_values(name, shape, spec.seed),
+                "atoms": [{"value": value, "asked": asked, "drawn": share} for value, asked, share in drawn.atoms],
+                **_explained({"sigma_w_squared": drawn.sigma_w_squared}),
+                "cost": near.cost,
+                "singular_values": near.singular_values,
             }
         )
+    standardized = knobs.unit == "deviations"
+    saved.save(lambda: figures.histograms(all_drawn, LIGHT, view=knobs.view, standardized=standardized))
     return {"fan_in": shape.fan_in, "fan_out": shape.fan_out, "layer": shape.layer, "initializers": found}
+
+
+def _translate(spec: Spec, knobs: DistributionsKnobs) -> dict[str, Any]:
+    chosen = TRANSLATIONS[knobs.translate]
+    return {**vars(chosen), **vars(explain(chosen, knobs.shape(spec)))}
 
 
 _NO_THEORY = "not computed in this version"
@@ -233,7 +297,11 @@ def _compare(spec: Spec, knobs: CompareKnobs, recording: _Recording) -> dict[str
 
 def _code(spec: Spec, chosen: _Code) -> dict[str, Any]:
     shape = DistributionsKnobs().shape(spec)
-    return {"framework": chosen.framework, "code": export.snippet(spec.initializer, chosen.framework, shape, spec.seed)}
+    require_answer(spec.initializer, shape)
+    return {
+        "framework": chosen.framework,
+        "code": export.snippet(spec.initializer, chosen.framework, shape, spec.seed, spec.bias),
+    }
 
 
 def _link(spec: Spec, knobs: Declared) -> dict[str, Any]:
@@ -242,10 +310,11 @@ def _link(spec: Spec, knobs: Declared) -> dict[str, Any]:
 
 COMMANDS: Mapping[str, Command] = {
     "catalogue": Command("the initializers, activations, data sets and fields", (_Catalogue,), lambda _: _catalogue()),
-    "distributions": Command("what initializers draw", (Spec, DistributionsKnobs), _distributions),
+    "distributions": Command("what initializers draw", (Spec, DistributionsKnobs, _Saved), _distributions),
     "signal": Command("how large activations and gradients are, by layer", (Spec, SignalKnobs), _signal),
     "train": Command("a network learning, step by step", (Spec, TrainKnobs, _Recording), _train),
     "compare": Command("several initializers against each other", (Spec, CompareKnobs, _Recording), _compare),
+    "translate": Command("which law a framework really draws", (Spec, DistributionsKnobs), _translate),
     "code": Command("one layer, written for a framework", (Spec, _Code), _code),
 }
 

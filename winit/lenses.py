@@ -7,12 +7,13 @@ terminal flags follow from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from winit.fields import Choice, Declared, Integer, Real, Several, declare
 from winit.initializers import FORM, LayerShape
 from winit.spec import Spec
+from winit.translator import TRANSLATIONS
 
 SAMPLE_LIMIT = 1_000_000
 """At most this many weights are drawn for one figure, by all its initializers together."""
@@ -63,6 +64,24 @@ class DistributionsKnobs(Declared):
         label="Axis",
         help="The weight itself, or in standard deviations of its law: compares shapes.",
     )
+    view: str = declare(
+        "density",
+        Choice(("density", "tails", "cumulative")),
+        label="Curve",
+        help="The density; its logarithm, which shows the tails; or the distribution function.",
+    )
+    image: str = declare(
+        "png",
+        Choice(("png", "svg")),
+        label="Figures as",
+        help="Format of the pictures that the figures' own download buttons save.",
+    )
+    translate: str = declare(
+        "torch_linear",
+        Choice(tuple(TRANSLATIONS)),
+        label="Your framework writes",
+        help="A layer or an initializer as your framework writes it.",
+    )
 
     def samples_each(self, initializers: int) -> int:
         """Return how many weights each of so many initializers draws, within the limit of a figure."""
@@ -72,7 +91,11 @@ class DistributionsKnobs(Declared):
         """Return the shape of the layer that is drawn; a layer beyond the last means the last."""
         shapes = spec.layer_shapes()
         chosen = shapes[min(self.layer, len(shapes)) - 1]
-        return LayerShape(self.fan_in or chosen.fan_in, self.fan_out or chosen.fan_out, chosen.layer, chosen.depth)
+        return replace(chosen, fan_in=self.fan_in or chosen.fan_in, fan_out=self.fan_out or chosen.fan_out)
+
+    def network(self, spec: Spec) -> Spec | None:
+        """Return the network whose layer is drawn; None where the fans are free and it is no layer of it."""
+        return spec if self.shape(spec) in spec.layer_shapes() else None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pytest
 
+from winit.distributions import samples_of
+from winit.initializers import LayerShape
 from winit.ui.pages import PAGES
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -130,7 +133,7 @@ def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab
 
 
 # How many figures a page has once all of them are drawn.
-FIGURES = {"": 4, "distributions": 2, "live": 4}
+FIGURES = {"": 4, "distributions": 5, "live": 4}
 
 
 @pytest.mark.parametrize("slug", FIGURES, ids=lambda slug: slug or "home")
@@ -163,11 +166,11 @@ def test_a_knob_changes_figure_and_address_and_another_browser_shows_the_same(
 def test_back_and_forward_undo_and_redo(tab: Any) -> None:
     tab.open("/distributions?v=1&depth=4")
     page = tab.page
-    first = wait_for_figures(page, lambda found: len(found) == 2)
+    first = wait_for_figures(page, lambda found: len(found) == FIGURES["distributions"])
     set_width(page, 32)
     expect_query(page, {"v": "1", "depth": "4", "width": "32"})
     tab.settle()
-    second = wait_for_figures(page, lambda found: len(found) == 2 and found != first)
+    second = wait_for_figures(page, lambda found: len(found) == FIGURES["distributions"] and found != first)
     set_activation(page, "tanh")
     expect_query(page, {"v": "1", "depth": "4", "width": "32", "activation": "tanh"})
     tab.settle()
@@ -188,6 +191,67 @@ def test_back_and_forward_undo_and_redo(tab: Any) -> None:
     expect(activation(page)).to_have_value("tanh", timeout=WAIT)
     tab.settle()
     assert query(page) == {"v": "1", "depth": "4", "width": "32", "activation": "tanh"}
+    nothing_wrong(tab, ("distributions",))
+
+
+def test_the_close_look_follows_and_the_histogram_stands_still(tab: Any) -> None:
+    tab.open("/distributions?v=1&width=256&initializers=zeros;orthogonal;sparse_martens")
+    page = tab.page
+    wait_for_figures(page, lambda found: len(found) == 6)
+    tab.settle()
+    histogram = page.locator(".js-plotly-plot").first
+    page.evaluate("() => { document.querySelector('.js-plotly-plot').dataset.mark = 'same' }")
+    before = figures(page)
+    page.get_by_role("radio", name="tails").click()
+    wait_for_figures(page, lambda found: len(found) == 6 and found[0] != before[0])
+    # Only the histogram is another one: what follows it was kept.
+    assert figures(page)[1:] == before[1:]
+    expect(histogram.locator(".ytick text").first).to_have_text(re.compile("10|1"), timeout=WAIT)
+    expect(page.get_by_test_id("stDataFrame").first).to_be_visible()
+    query_now = query(page)
+    assert query_now["view"] == "tails"
+    nothing_wrong(tab, ("distributions",))
+
+
+@pytest.mark.parametrize("image", ["png", "svg"])
+def test_a_figure_is_saved_in_the_format_chosen(image: str, tab: Any, tmp_path: Path) -> None:
+    tab.open(f"/distributions?v=1&image={image}")
+    page = tab.page
+    wait_for_figures(page, lambda found: len(found) == FIGURES["distributions"])
+    tab.settle()
+    page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as waiting:
+        page.locator(".js-plotly-plot .modebar-btn").first.click()
+    assert waiting.value.suggested_filename == f"winit-histograms.{image}"
+    target = tmp_path / f"figure.{image}"
+    waiting.value.save_as(target)
+    start = target.read_bytes()[:200]
+    assert start.startswith(b"\x89PNG") if image == "png" else b"<svg" in start
+    nothing_wrong(tab, ("distributions",))
+
+
+def test_the_samples_are_those_of_the_figure(tab: Any, tmp_path: Path) -> None:
+    tab.open("/distributions?v=1&samples=500&initializers=orthogonal&seed=7")
+    page = tab.page
+    page.get_by_text("Samples and downloads").click()
+    expected = samples_of("orthogonal", LayerShape(64, 64, 2, 10), 500, 7)
+    with page.expect_download() as waiting:
+        button(page, "Samples as NPY").click()
+    waiting.value.save_as(tmp_path / "samples.npy")
+    table = np.load(tmp_path / "samples.npy")
+    assert table.dtype.names == ("he_normal", "orthogonal")
+    assert np.array_equal(table["orthogonal"], expected)
+    with page.expect_download() as waiting:
+        button(page, "Samples as CSV").click()
+    waiting.value.save_as(tmp_path / "samples.csv")
+    rows = list(csv.reader(io.StringIO((tmp_path / "samples.csv").read_text(encoding="utf-8"))))
+    assert rows[0] == ["he_normal", "orthogonal"]
+    assert np.array_equal(np.array([float(row[1]) for row in rows[1:]], dtype=np.float32), expected)
+    with page.expect_download() as waiting:
+        button(page, "Spec as JSON").click()
+    waiting.value.save_as(tmp_path / "spec.json")
+    spec = json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))
+    assert (spec["seed"], spec["initializers"], spec["v"]) == ("7", "orthogonal", "1")
     nothing_wrong(tab, ("distributions",))
 
 

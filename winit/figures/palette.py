@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from winit.initializers import FAMILIES, LayerShape, scheme
+from winit.initializers import FAMILIES, scheme
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def styles(initializers: Iterable[str], palette: Palette) -> dict[str, Style]:
         bound = scheme(text)
         colour = palette.family(bound.record.family)
         symbol, glyph = _MARKERS[bound.record.family]
-        own = _DASHES[bound.law(LayerShape(64, 64)).shape]
+        own = _DASHES[bound.look]
         more = (f"{3 * number}px,{number}px" for number in count(2))
         dash = next(dash for dashes in ((own,), _SPARE_DASHES, more) for dash in dashes if (colour, dash) not in taken)
         taken.add((colour, dash))

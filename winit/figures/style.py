@@ -13,13 +13,20 @@ from winit.figures.palette import Palette
 MAIN_HEIGHT = 430
 SMALL_HEIGHT = 226
 
-CONFIG: dict[str, Any] = {
-    "displaylogo": False,
-    "scrollZoom": False,
-    "doubleClick": False,
-    "modeBarButtons": [["toImage"]],
-}
-"""Plotly's configuration in the page: a figure never takes the scroll of a phone."""
+
+def config(name: str, image: str = "png") -> dict[str, Any]:
+    """Return Plotly's configuration in the page: a figure never takes the scroll of a phone.
+
+    Its own button saves it as winit-`name`, in the format `image` (png or svg), at twice the size of the screen.
+    """
+    return {
+        "displaylogo": False,
+        "scrollZoom": False,
+        "doubleClick": False,
+        "modeBarButtons": [["toImage"]],
+        "toImageButtonOptions": {"format": image, "filename": f"winit-{name}", "scale": 2},
+    }
+
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LABEL_GAP = 17  # pixels between labels at line ends
@@ -35,8 +42,9 @@ def number(value: float) -> str:
     if -4 < exponent < 5:
         text = f"{value:.{max(0, 2 - exponent)}f}"
         return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
-    mantissa = f"{value / 10.0**exponent:.2f}".rstrip("0").rstrip(".").replace("-", "−")
-    power = power_of_ten(exponent)
+    digits, exponent_text = f"{value:.2e}".split("e")
+    mantissa = digits.rstrip("0").rstrip(".").replace("-", "−")
+    power = power_of_ten(int(exponent_text))
     return power if mantissa == "1" else f"{mantissa} × {power}"
 
 

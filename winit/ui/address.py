@@ -14,9 +14,8 @@ from typing import Any, TypeVar, cast
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from winit import permalink
+from winit import permalink, textform
 from winit.fields import BadInput, Declared, Field, Form, Refused, Several, fields_of
-from winit.initializers import scheme
 from winit.lenses import Lens
 from winit.spec import Spec
 
@@ -139,16 +138,20 @@ def knobs_of(lens: Lens) -> Declared:
     return found
 
 
-def change(**changes: Any) -> None:
-    """Change fields of the network from a callback (a preset, a button): one run, one history entry."""
-    _put(_state()["_network"].replace(**changes), network_key)
+def change(lens: Lens, **changes: Any) -> None:
+    """Change fields of the network or of a lens from a callback (a preset, a button): one run, one history entry."""
+    own = {name: value for name, value in changes.items() if name in knobs_of(lens).values()}
+    rest = {name: value for name, value in changes.items() if name not in own}
+    _put(_state()["_network"].replace(**rest), network_key)
+    _put(knobs_of(lens).replace(**own), lambda name: own_key(lens, name))
     touched()
 
 
 def reset(lens: Lens) -> None:
     """Put the network and the knobs of every lens back to their defaults, from a callback."""
     _state()["_own"] = {lens.slug: lens.knobs()}
-    for key in [key for key in _state() if str(key).startswith("initializer.")]:
+    forms = tuple(f"{network_key(field.name)}." for field in fields_of(Spec) if isinstance(field.kind, Form))
+    for key in [key for key in _state() if str(key).startswith(forms)]:
         del _state()[key]
     _put(Spec(), network_key)
     _put(lens.knobs(), lambda name: own_key(lens, name))
@@ -161,10 +164,9 @@ def _put(values: Declared, key_of: Callable[[str], str], *, anew: frozenset[str]
     for field in fields_of(type(values)):
         key, value, again = key_of(field.name), getattr(values, field.name), field.name in anew
         if isinstance(field.kind, Form):
-            bound = scheme(value)
-            for parameter in bound.record.parameters:
-                _set(state, parameter_key(key, bound.record.name, parameter.name), bound.values[parameter.name], again)
-            value = bound.record.name
+            value, parameters, values_by_name = field.kind.parts(value)
+            for parameter in parameters:
+                _set(state, parameter_key(key, value, parameter.name), values_by_name[parameter.name], again)
         elif isinstance(field.kind, Several):
             value = [field.kind.kind.write(item) for item in value]
         _set(state, key, value, again)
@@ -195,25 +197,25 @@ def _value(field: Field, key: str) -> Any:
     if value is None and not field.optional:
         raise BadInput(field.name, "", field.kind.allowed)
     if isinstance(field.kind, Form):
-        return field.check(_form_text(value, key))
+        return field.check(_form_text(field.kind, value, key))
     if isinstance(field.kind, Several):
         texts = value if isinstance(value, list | tuple) else [value]
         return field.read(";".join(str(text) for text in texts))
     return field.check(value)
 
 
-def _form_text(name: Any, key: str) -> str:
+def _form_text(kind: Form, name: Any, key: str) -> str:
     """Return the text form that the name's and the parameters' widgets spell."""
     try:
-        record = scheme(str(name)).record
+        record, parameters, defaults = kind.parts(str(name))
     except Refused:
         return str(name)
-    given = []
-    for parameter in record.parameters:
-        value = _state().get(parameter_key(key, record.name, parameter.name))
+    texts = {}
+    for parameter in parameters:
+        value = _state().get(parameter_key(key, record, parameter.name), defaults[parameter.name])
         if value is not None:
-            given.append(f"{parameter.name}={parameter.write(value) if _fits(parameter, value) else value}")
-    return f"{record.name}({', '.join(given)})"
+            texts[parameter.name] = parameter.write(value) if _fits(parameter, value) else str(value)
+    return textform.spell(record, texts)
 
 
 def _fits(field: Field, value: Any) -> bool:

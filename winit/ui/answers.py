@@ -7,36 +7,71 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from winit import signal
+from winit import signal, theory
 from winit.comparison import Comparison
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
 from winit.figures.style import number
+from winit.initializers import LayerShape
 from winit.training import Snapshot, status
 
 
 def distributions(drawn: Sequence[Drawn]) -> str:
-    """Say how the first initializer's variance compares with the others'."""
+    """Say what the first initializer's scale means for the network, and how the others compare."""
     first, shape = drawn[0], drawn[0].shape
-    sigma = first.asked.standard_deviation
-    text = (
-        f"{coloured(first.initializer)} asks for a standard deviation of {number(sigma)} here and drew "
-        f"{number(first.drawn.standard_deviation)}: fan_in × variance is {number(shape.fan_in * sigma**2)}."
-    )
+    name = coloured(first.initializer)
     if first.distinct_rows == 1 < shape.fan_out:
-        text = f"{coloured(first.initializer)} makes all {shape.fan_out} neurons of the layer the same one."
-    ratios = [(one, one.asked.standard_deviation**2 / sigma**2 if sigma else math.inf) for one in drawn[1:]]
-    same = [coloured(one.initializer) for one, ratio in ratios if abs(ratio - 1) < 1e-6]
-    other = [f"{coloured(one.initializer)} {_times(ratio)}" for one, ratio in ratios if abs(ratio - 1) >= 1e-6]
-    if same:
-        text += f" {_listed(same)} {'agrees' if len(same) == 1 else 'agree'} in variance, not in shape."
-    if other and sigma:
-        text += f" In variance, {_listed(other)} of it."
-    return text
+        text = f"{name} makes all {shape.fan_out} neurons of the layer the same one."
+    elif math.isfinite(first.asked.standard_deviation):
+        text = (
+            f"{name} draws with standard deviation {number(first.asked.standard_deviation)}: "
+            f"{scale(first.sigma_w_squared, shape)}"
+        )
+    else:
+        text = (
+            f"{name} fits each layer to the data: here a standard deviation of "
+            f"{number(first.drawn.standard_deviation)}, so {_SIGMA} = "
+            f"{number(shape.fan_in * first.drawn.standard_deviation**2)}."
+        )
+    others = [one for one in drawn[1:] if math.isfinite(one.asked.standard_deviation)]
+    variance = first.asked.standard_deviation**2
+    if not (others and variance > 0):
+        return text
+    ratios = [(coloured(one.initializer), one.asked.standard_deviation**2 / variance) for one in others]
+    same = [other for other, ratio in ratios if abs(ratio - 1) < _EQUAL]
+    rest = [(other, ratio) for other, ratio in ratios if abs(ratio - 1) >= _EQUAL]
+    said = [f"{_listed(same)} {'has' if len(same) == 1 else 'have'} the same variance"] if same else []
+    if len(rest) > _MOST_NAMED:
+        low, high = (_times(end([ratio for _, ratio in rest])) for end in (min, max))
+        said.append(f"the others {low} to {high}" if same else f"In variance the others are {low} to {high}")
+    elif rest:
+        parts = _listed([f"{other} {_times(ratio)}" for other, ratio in rest])
+        said.append(parts if same else f"In variance: {parts}")
+    return f"{text} {', '.join(said)}." if said else text
+
+
+_EQUAL = 0.005
+_MOST_NAMED = 3
+_SIGMA = "σ_w² = fan_in Var"
+_SHARES = {1: "just", 2: "half of", 3: "a third of", 4: "a quarter of", 5: "a fifth of", 6: "a sixth of"}
+
+
+def scale(sigma_w_squared: float, shape: LayerShape) -> str:
+    """Say what a variance means for the layers of a network: whether the second moment stays, falls or grows."""
+    phi = shape.phi
+    factor = sigma_w_squared * theory.second_moment(phi)
+    if shape.is_output:
+        return f"{_SIGMA} = {number(sigma_w_squared)}."
+    inverse = round(1 / factor) if factor > 0 else 0
+    needs = _SHARES[inverse] if inverse in _SHARES and abs(factor * inverse - 1) < 0.005 else f"{number(factor)} times"
+    says = f"{_SIGMA} = {number(sigma_w_squared)}, {needs} what {phi.label} needs"
+    if abs(factor - 1) < 0.005:
+        return f"{says}, so the second moment keeps its size."
+    return f"{says}, so the second moment {'falls' if factor < 1 else 'grows'} to {number(factor)} of itself per layer."
 
 
 def _times(ratio: float) -> str:
-    return f"draws {number(ratio)} times" if ratio >= 1 or ratio == 0 else f"draws 1/{number(1 / ratio)}"
+    return f"× {number(ratio)}" if ratio >= 1 or ratio == 0 else f"× 1/{number(1 / ratio)}"
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from winit import distributions, signal
 from winit.comparison import Comparison
-from winit.initializers import LayerShape
+from winit.initializers import LayerShape, scheme
 from winit.lenses import CompareKnobs
 from winit.queueing import turn
 from winit.spec import Spec
@@ -31,20 +31,25 @@ def _in_turn(function: Callable[..., Any], size: int) -> Callable[..., Any]:
 
 
 _draw = _in_turn(distributions.draw, 128)
-_values = _in_turn(distributions.singular_values, 128)
+_close = _in_turn(distributions.close_look, 64)
 _forward = _in_turn(partial(signal.measure, backward=False), 64)
 
 
-def drawn(initializer: str, shape: LayerShape, samples: int, seed: int) -> distributions.Drawn:
+def drawn(initializer: str, shape: LayerShape, samples: int, seed: int, network: Spec | None) -> distributions.Drawn:
     """Return `distributions.draw`, kept."""
-    result: distributions.Drawn = _draw(initializer, shape, samples, seed)
+    result: distributions.Drawn = _draw(initializer, shape, samples, seed, _seen(initializer, network))
     return result
 
 
-def singular_values(initializer: str, shape: LayerShape, seed: int) -> distributions.Array:
-    """Return `distributions.singular_values`, kept."""
-    result: distributions.Array = _values(initializer, shape, seed)
+def close_look(initializer: str, shape: LayerShape, seed: int, network: Spec | None) -> distributions.CloseLook:
+    """Return `distributions.close_look`, kept."""
+    result: distributions.CloseLook = _close(initializer, shape, seed, _seen(initializer, network))
     return result
+
+
+def _seen(initializer: str, network: Spec | None) -> Spec | None:
+    """Return the network where the initializer looks at it: for the others it would only miss what is kept."""
+    return network if scheme(initializer).is_data_dependent else None
 
 
 def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:

@@ -14,7 +14,7 @@ from winit.comparison import Comparison
 from winit.fields import BadInput
 from winit.figures import comparison as figures
 from winit.figures.palette import TOKENS
-from winit.lenses import CompareKnobs
+from winit.lenses import CompareKnobs, together
 from winit.queueing import turn
 from winit.spec import Spec
 from winit.training import Training
@@ -47,11 +47,15 @@ def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
         return held
     try:
         page.spec.require_labels()
+        page.spec.require_start(together(page.spec.initializer, page.knobs.initializers))
         comparison.members(page.spec, page.knobs)
         price = budget.comparison_price(page.spec, page.knobs)
         budget.Limit.of_host().require(price, "fewer initializers, seeds, learning rates, steps, layers or units")
     except BadInput as problem:
         _show_knobs(page)
+        if problem.field == "initializer":
+            page.refuse_start(problem)
+            return None
         small = {"depth": 10, "width": 64, "steps": 300, "dataset": "digits"}
         page.refuse(problem, [("Use 10 layers of 64 units, 300 steps, digits", small)])
         return None

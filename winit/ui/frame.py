@@ -21,8 +21,13 @@ from winit.ui import address, knobs, theme, warm
 from winit.ui.pages import PAGES
 
 _ASSETS = Path(__file__).parent / "assets"
-_GROUPS = {"network": "Network", "initialization": "Initialization", "training": "Training"}
-_FOLDED = "training"
+_GROUPS = {
+    "network": "Network",
+    "initialization": "Initialization",
+    "biases": "Biases and output",
+    "training": "Training",
+}
+_FOLDED = {"biases": ":material/vertical_align_center:", "training": ":material/tune:"}
 
 _K = TypeVar("_K", bound=Declared)
 
@@ -49,17 +54,45 @@ class Page(Generic[_K]):
                 knobs.own(self.lens, name, **options.get(name, {}))
         return row
 
-    def figure(self, chart: go.Figure, alt: str, key: str) -> None:
-        """Show a figure; `alt` says what it shows to those who do not see it."""
-        st.plotly_chart(chart, key=key, config=style.CONFIG, alt=alt)
+    def knob(self, name: str, **options: Any) -> None:
+        """Draw one of the lens's own knobs; `options` go to the widget."""
+        knobs.own(self.lens, name, **options)
+
+    def figure(self, chart: go.Figure, alt: str, key: str, *, image: str = "png") -> None:
+        """Show a figure; `alt` says what it shows to those who do not see it, `image` is the format it is saved in."""
+        st.plotly_chart(chart, key=key, config=style.config(key, image), alt=alt)
+
+    def note(self, problem: BadInput) -> None:
+        """Say what is left out, and why; the rest of the page stands."""
+        with st.container(border=True):
+            st.markdown(f":material/info: **Left out.** {literal(str(problem))}.")
+
+    def can_start(self) -> bool:
+        """Whether the network's initializer has an answer for each of its layers; else say why not."""
+        try:
+            self.spec.require_start((self.spec.initializer,))
+        except BadInput as problem:
+            self.refuse_start(problem)
+            return False
+        return True
+
+    def refuse_start(self, problem: BadInput) -> None:
+        """Say why an initializer has no answer for a layer, and offer to go on without it."""
+        if problem.value == self.spec.initializer:
+            self.refuse(problem, [("Use he_normal", {"initializer": "he_normal"})])
+        else:
+            rest = tuple(name for name in self.knobs.values()["initializers"] if name != problem.value)
+            self.refuse(problem, [("Leave it out", {"initializers": rest})])
 
     def refuse(self, problem: BadInput, ways_out: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Say why nothing is computed; each way out is a button that changes fields of the network."""
+        """Say why nothing is computed; each way out is a button that changes fields of the network or the lens."""
         with st.container(border=True, key="refused"):
             st.markdown(f":material/block: **Not computed.** {literal(str(problem))}.")
             with st.container(horizontal=True):
                 for number, (label, changes) in enumerate(ways_out):
-                    button(label, key=f"way-out-{number}", on_click=address.change, kwargs=changes)
+                    button(
+                        label, key=f"way-out-{number}", on_click=address.change, kwargs={"lens": self.lens, **changes}
+                    )
 
 
 def open_page(slug: str, kind: type[_K]) -> Page[_K]:
@@ -99,6 +132,11 @@ def button(label: str, *, key: str, on_click: Callable[..., Any] | None = None, 
     return st.button(label, key=key, on_click=pressed, **options)
 
 
+def download(label: str, data: Callable[[], bytes | str], name: str, mime: str, *, key: str) -> None:
+    """Draw a button that makes a file when it is pressed, and runs nothing else."""
+    st.download_button(label, data, name, mime, key=key, icon=":material/download:", on_click="ignore")
+
+
 def literal(text: str) -> str:
     """Return text that markdown shows as it is: what a visitor typed is never taken for markup."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-!|:$~&])", r"\\\1", text)
@@ -118,8 +156,8 @@ def _sidebar(lens: Lens) -> None:
     with st.sidebar:
         for group, title in _GROUPS.items():
             names = [field.name for field in fields_of(Spec) if field.group == group]
-            if group == _FOLDED:
-                with st.expander(title, icon=":material/tune:"):
+            if group in _FOLDED:
+                with st.expander(title, icon=_FOLDED[group]):
                     _each(names)
             else:
                 st.markdown(f"##### {title}")

@@ -36,7 +36,7 @@ _INVITATIONS = {
 
 def _measure(page: frame.Page[NoKnobs]) -> list[Signal]:
     """Return the forward signal of the user's network and of contrasts to it."""
-    matters = ("depth", "width", "activation", "dataset", "seed")
+    matters = ("depth", "width", "activation", "bias", "dataset", "batch_size", "seed")
     base = Spec(**{name: getattr(page.spec, name) for name in matters})
     names = together(page.spec.initializer, _CONTRASTS)[:_FUNNELS]
     one = budget.signal_price(base, 1, _SAMPLES, backward=False).seconds
@@ -46,6 +46,8 @@ def _measure(page: frame.Page[NoKnobs]) -> list[Signal]:
 
 def show_signal(page: frame.Page[NoKnobs]) -> None:
     """Answer the question with the signal by layer, measured in the user's network."""
+    if not page.can_start():
+        return
     measured = _measure(page)
     page.answer(answers.home(measured))
     with st.grid(_FUNNELS, min_column_width=150):

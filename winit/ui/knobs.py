@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from winit.fields import Choice, Declared, Field, Form, Integer, Real, Several, fields_of
+from winit.fields import TEXT_LIMIT, Choice, Declared, Field, Form, Integer, Real, Several, Text, fields_of
 from winit.initializers import INITIALIZERS
 from winit.lenses import Lens
 from winit.spec import Spec
@@ -63,11 +63,13 @@ def _draw(field: Field, key: str, **options: Any) -> None:
         st.selectbox(field.label, kind.options, index=kind.options.index(held), **common)
     elif isinstance(kind, Form):
         st.selectbox(field.label, kind.options, index=kind.options.index(held), **common)
-        record = INITIALIZERS[held]
-        for parameter in record.parameters:
-            inner = address.parameter_key(key, record.name, parameter.name)
+        name, parameters, _ = kind.parts(held)
+        for parameter in parameters:
+            inner = address.parameter_key(key, name, parameter.name)
             st.session_state.setdefault(inner, parameter.default)
             _draw(parameter, inner)
+    elif isinstance(kind, Text):
+        st.text_input(field.label, value=held, max_chars=TEXT_LIMIT, **common)
     elif isinstance(kind, Several):
         usual = _USUAL_FORMS if isinstance(kind.kind, Form) else _USUAL_RATES
         st.multiselect(

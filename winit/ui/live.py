@@ -49,6 +49,8 @@ def current_run(page: frame.Page[TrainKnobs]) -> Run | None:
     except BadInput as problem:
         page.refuse(problem, [("Train on digits", {"dataset": "digits"}), ("Train on moons", {"dataset": "moons"})])
         return None
+    if not page.can_start():
+        return None
     try:
         lower = "fewer layers, units, steps or seeds"
         budget.Limit.of_host().require(budget.training_price(page.spec, page.knobs.seeds), lower)
