@@ -25,7 +25,7 @@ from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, Te
 from winit.figures import distributions as figures
 from winit.figures import saving
 from winit.figures.palette import LIGHT
-from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answer
+from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answer, scheme
 from winit.initializers.biases import BIASES
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
 from winit.spec import Spec
@@ -90,6 +90,7 @@ def _catalogue() -> dict[str, Any]:
                 "name": record.name,
                 "aliases": [name for name in INITIALIZERS.aliases if INITIALIZERS.read(name).record is record],
                 "family": record.family,
+                "data_dependent": scheme(record.name).is_data_dependent,
                 "parameters": [described(parameter) for parameter in record.parameters],
                 "purpose": record.purpose,
                 "source": record.source,
