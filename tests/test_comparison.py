@@ -91,6 +91,18 @@ def test_one_rate_needs_one_seed() -> None:
     assert len(members(Spec(), CompareKnobs(initializers=(), learning_rates=(0.1,), seeds=1))) == 1
 
 
+def test_who_cannot_start_does_not_compete() -> None:
+    spec = Spec(width=5, depth=2, steps=2)
+    for other, knobs in (
+        (spec, CompareKnobs(initializers=("zeros", "looks_linear"), seeds=1)),
+        (spec.replace(initializer="looks_linear"), CompareKnobs(initializers=("zeros",), seeds=1)),
+    ):
+        with pytest.raises(BadInput, match="an even width") as caught:
+            start(other, knobs)
+        assert (caught.value.field, caught.value.value) == ("initializer", "looks_linear")
+    start(spec.replace(width=6), CompareKnobs(initializers=("zeros", "looks_linear"), seeds=1))
+
+
 # Choosing a rate
 
 
@@ -363,3 +375,24 @@ def test_a_run_scores_the_same_alone_as_in_the_comparison() -> None:
     for _ in twin:
         pass
     np.testing.assert_array_equal(twin.history().final_loss, whole.final_loss[:5])
+
+
+@pytest.mark.parametrize(("output", "bias"), [("zeros", "log_prior"), ("small", "zeros"), ("same", "constant")])
+def test_biases_and_the_output_rule_are_those_of_every_competitor(output: str, bias: str) -> None:
+    spec = Spec(depth=2, width=16, steps=20, output=output, bias=bias, activation="leaky_relu(slope=0.2)")
+    training = start(spec, CompareKnobs(initializers=("custom", "lsuv", "looks_linear"), seeds=2), every=20)
+    for _ in training:
+        pass
+    history = training.history()
+    assert history.is_complete
+    starts = history.loss[:, 0]
+    if output == "zeros":
+        # All of them answer the class frequencies, but for the subset of samples that the loss is taken of.
+        np.testing.assert_allclose(starts, starts[0], rtol=1e-6)
+        assert starts[0] == pytest.approx(history.constant_loss, rel=0.01)
+    elif output == "small":
+        np.testing.assert_allclose(starts, np.log(10), rtol=0.01)
+    else:
+        assert len(set(starts)) == len(history.members)
+    # Zero weights at the output leave the first step's gradient to the output layer alone, and learning goes on.
+    assert (history.final_loss < starts).all()

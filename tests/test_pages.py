@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +13,13 @@ from urllib.parse import parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from winit import permalink
+from winit.activations import ACTIVATIONS, activation
 from winit.fields import fields_of
+from winit.initializers import FRAMEWORKS, LayerShape
+from winit.lenses import DistributionsKnobs
 from winit.spec import Spec
+from winit.translator import TRANSLATIONS, explain
 from winit.ui.pages import PAGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +65,16 @@ def problems(at: AppTest) -> list[str]:
 def refusals(at: AppTest) -> list[str]:
     """Return the messages that say why nothing is computed, as read."""
     return [plain(found.value) for found in at.markdown if "Not computed." in found.value]
+
+
+def notes(at: AppTest) -> list[str]:
+    """Return the messages that say what is left out of a page, as read."""
+    return [plain(found.value) for found in at.markdown if "Left out." in found.value]
+
+
+def charts(at: AppTest) -> list[str]:
+    """Return what the figures of a page are made of, as text."""
+    return [found.proto.spec for found in at.get("plotly_chart")]
 
 
 def stands(at: AppTest, slug: str) -> None:
@@ -109,6 +125,8 @@ WIDGETS: list[tuple[str, str, Any, str]] = [
     ("number_input", "width", 16, "16"),
     ("selectbox", "activation", "tanh", "tanh"),
     ("selectbox", "initializer", "glorot_uniform", "glorot_uniform"),
+    ("selectbox", "bias", "zeros", "zeros"),
+    ("button_group", "output", "small", "small"),
     ("selectbox", "dataset", "moons", "moons"),
     ("number_input", "batch_size", 32, "32"),
     ("button_group", "optimizer", "adam", "adam"),
@@ -167,6 +185,117 @@ def test_variance_scaling_has_all_its_parameters() -> None:
     assert "fan_out" in address(at)["initializer"]
 
 
+FORMS = [
+    ("activation", "leaky_relu", "slope", 0.01, 0.2, "leaky_relu(slope=0.2)"),
+    ("activation", "sine", "omega", 30.0, 1.0, "sine(omega=1)"),
+    ("bias", "constant", "value", 0.01, -0.5, "constant(value=-0.5)"),
+    ("bias", "normal", "stddev", 0.05, 0.25, "normal(stddev=0.25)"),
+]
+
+
+@EVERY_PAGE
+@pytest.mark.parametrize(("field", "name", "parameter", "default", "value", "text"), FORMS)
+def test_parameters_of_activations_and_biases_travel(
+    slug: str, field: str, name: str, parameter: str, default: float, value: float, text: str
+) -> None:
+    small = {"depth": "2", "width": "8", "steps": "5"}
+    key = f"{field}.{name}.{parameter}"
+    at = visit(slug, small)
+    assert key not in {found.key for found in at.number_input}
+    at.selectbox(key=field).set_value(name).run()
+    assert at.number_input(key=key).value == default
+    assert address(at) == {"v": "1", **small, field: name}
+    at.number_input(key=key).set_value(value).run()
+    stands(at, slug)
+    assert address(at) == {"v": "1", **small, field: text}
+    assert getattr(network(at), field) == text
+
+    other = visit(slug, {**small, field: text})
+    stands(other, slug)
+    assert not problems(other)
+    assert other.selectbox(key=field).value == name
+    assert other.number_input(key=key).value == value
+    assert address(other) == address(at)
+    # A parameter back at its default leaves the address, and one of another record is not shown.
+    other.number_input(key=key).set_value(default).run()
+    assert address(other) == {"v": "1", **small, field: name}
+    other.selectbox(key=field).set_value({"activation": "relu", "bias": "scheme"}[field]).run()
+    assert address(other) == {"v": "1", **small}
+    assert key not in {found.key for found in other.number_input}
+
+
+def test_reset_forgets_the_parameters_of_forms() -> None:
+    query = {"activation": "leaky_relu(slope=0.2)", "bias": "constant(value=0.5)", "output": "zeros", "width": "8"}
+    at = visit("distributions", query)
+    at.button(key="reset").click().run()
+    assert address(at) == {"v": "1"}
+    at.selectbox(key="activation").set_value("leaky_relu").run()
+    at.selectbox(key="bias").set_value("constant").run()
+    assert at.number_input(key="activation.leaky_relu.slope").value == 0.01
+    assert at.number_input(key="bias.constant.value").value == 0.01
+    assert address(at) == {"v": "1", "activation": "leaky_relu", "bias": "constant"}
+
+
+EXPRESSION = "initializer.custom.standard_deviation"
+
+
+@EVERY_PAGE
+def test_the_expression_of_ones_own_law_travels(slug: str) -> None:
+    small = {"depth": "2", "width": "8", "steps": "5"}
+    at = visit(slug, small)
+    assert not at.text_input
+    at.selectbox(key="initializer").set_value("custom").run()
+    stands(at, slug)
+    assert at.text_input(key=EXPRESSION).value == "gain*sqrt(1/fan_in)"
+    assert address(at) == {"v": "1", **small, "initializer": "custom"}
+    at.text_input(key=EXPRESSION).set_value("2*sqrt(1 / (fan_in + fan_out))").run()
+    at.selectbox(key="initializer.custom.distribution").set_value("laplace").run()
+    stands(at, slug)
+    text = 'custom(distribution=laplace, standard_deviation="2*sqrt(1 / (fan_in + fan_out))")'
+    assert address(at) == {"v": "1", **small, "initializer": text}
+
+    other = visit(slug, {**small, "initializer": text})
+    stands(other, slug)
+    assert not problems(other)
+    assert other.text_input(key=EXPRESSION).value == "2*sqrt(1 / (fan_in + fan_out))"
+    assert other.selectbox(key="initializer.custom.distribution").value == "laplace"
+    assert address(other) == address(at)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "fan_inn",
+        "__import__('os')",
+        "().__class__",
+        "2**",
+        'a"b',
+        "1;2",
+        "1)",
+        "x" * 300,
+        "1" * 201,
+        "sqrt(" * 30 + "1" + ")" * 30,
+        "sqrt(1\n)",
+        "<img src=x>",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_an_expression_that_is_none_is_named_and_the_last_one_stays(expression: str) -> None:
+    query = {"initializer": "custom(standard_deviation=1/fan_in)".replace("1/fan_in", '"1/fan_in"'), "width": "8"}
+    at = visit("distributions", query)
+    at.text_input(key=EXPRESSION).set_value(expression).run()
+    stands(at, "distributions")
+    (message,) = problems(at)
+    assert plain(message).startswith(":material/info: initializer: ")
+    assert not re.search(r"(?<!\\)[<\[`$]", message.removeprefix(":material/info:"))
+    assert address(at) == {"v": "1", **query}
+    assert at.text_input(key=EXPRESSION).value == "1/fan_in"
+    at.text_input(key=EXPRESSION).set_value("2/fan_in").run()
+    assert not problems(at)
+    assert "2/fan_in" in address(at)["initializer"]
+
+
 OWN: list[tuple[str, str, str, Any, str]] = [
     ("distributions", "multiselect", "initializers", ["orthogonal", "he_uniform"], "orthogonal;he_uniform"),
     ("distributions", "slider", "layer", 1, "1"),
@@ -174,6 +303,10 @@ OWN: list[tuple[str, str, str, Any, str]] = [
     ("distributions", "number_input", "fan_out", 13, "13"),
     ("distributions", "number_input", "samples", 5000, "5000"),
     ("distributions", "button_group", "unit", "deviations", "deviations"),
+    ("distributions", "button_group", "view", "tails", "tails"),
+    ("distributions", "button_group", "view", "cumulative", "cumulative"),
+    ("distributions", "button_group", "image", "svg", "svg"),
+    ("distributions", "selectbox", "translate", list(TRANSLATIONS)[-1], list(TRANSLATIONS)[-1]),
     ("live", "slider", "seeds", 2, "2"),
     ("compare", "slider", "seeds", 3, "3"),
     ("compare", "multiselect", "initializers", ["orthogonal"], "orthogonal"),
@@ -271,6 +404,7 @@ def follow(at: AppTest, slug: str, *, bare: bool = False) -> AppTest:
 @pytest.mark.parametrize("first", list(PAGES), ids=lambda slug: slug or "home")
 def test_a_switch_of_pages_keeps_the_network_and_each_lens_its_knobs(first: str, bare: bool) -> None:
     spec = {"depth": "2", "width": "8", "steps": "5", "initializer": "random_normal(stddev=0.2)"}
+    spec |= {"activation": "leaky_relu(slope=0.2)", "bias": "constant(value=0.5)", "output": "small"}
     own = {"distributions": {"layer": "1", "samples": "1000"}, "live": {"seeds": "2"}, "compare": {"seeds": "3"}}
     at = visit(first, {**spec, **own.get(first, {})})
     for slug in [slug for slug in PAGES if slug != first] + [first]:
@@ -282,6 +416,8 @@ def test_a_switch_of_pages_keeps_the_network_and_each_lens_its_knobs(first: str,
         assert at.slider(key="depth").value == 2
         assert at.number_input(key="width").value == 8
         assert at.number_input(key="initializer.random_normal.stddev").value == 0.2
+        assert at.number_input(key="activation.leaky_relu.slope").value == 0.2
+        assert at.number_input(key="bias.constant.value").value == 0.5
     if first == "distributions":
         assert at.slider(key="distributions:layer").value == 1
 
@@ -299,12 +435,17 @@ def test_a_change_after_a_switch_changes_nothing_else(first: str) -> None:
 
 
 def test_a_link_of_the_row_carries_the_network() -> None:
-    at = visit("", {"depth": "2", "width": "8", "activation": "tanh"})
+    spec = {
+        "depth": "2",
+        "width": "8",
+        "activation": "leaky_relu(slope=0.2)",
+        "initializer": 'custom(standard_deviation="2 * sqrt(1/fan_in)")',
+        "bias": "constant(value=0.5)",
+        "output": "small",
+    }
+    at = visit("", spec)
     for link in at.get("page_link"):
-        query = link.proto.query_string
-        assert "depth=2" in query
-        assert "width=8" in query
-        assert "activation=tanh" in query
+        assert dict(parse_qsl(link.proto.query_string)) == {"v": "1", **spec}
 
 
 WHOLE = "a whole number from 1 to 200"
@@ -327,7 +468,11 @@ BAD: list[tuple[str, str | list[str], str, str]] = [
     ("depth", ["3", "4"], "'3;4'", "each parameter once"),
     ("width", "1025", "'1025'", "a whole number from 1 to 1024"),
     ("activation", "rellu", "'rellu'", "did you mean relu?"),
-    ("activation", "", "''", "one of "),
+    ("activation", "", "''", "a name, or"),
+    ("activation", "leaky_relu(slope=11)", "leaky_relu(slope=11)", "for slope a number from -10 to 10"),
+    ("bias", "constnt", "'constnt'", "did you mean constant?"),
+    ("bias", "normal(stddev=-1)", "normal(stddev=-1)", "for stddev a number from 0 to"),
+    ("output", "tiny", "'tiny'", "one of same, zeros, small"),
     ("dataset", "cifar", "'cifar'", "one of "),
     ("optimizer", "Adam", "'Adam'", "did you mean adam?"),
     ("learning_rate", "nan", "'nan'", "a number from 0 to"),
@@ -342,6 +487,8 @@ BAD: list[tuple[str, str | list[str], str, str]] = [
     ("initializer", "random_normal(stddev=nan)", "random_normal(stddev=nan)", "a number from 0 to"),
     ("initializer", "random_normal(sd=1)", "random_normal(sd=1)", "stddev"),
     ("initializer", "he_normal(", "he_normal(", "give "),
+    ("initializer", 'custom(standard_deviation="<b>")', '"<b>"', "for standard_deviation an expression"),
+    ("initializer", "custom(standard_deviation=fan_inn)", "fan_inn", "gain, numbers, + - * / ** and sqrt"),
     ("initializer", "__import__('os')", "__import__('os')", "give "),
     ("initializer", "he_norml", "he_norml", "did you mean he_normal?"),
     ("initializer", "", "''", "give "),
@@ -380,6 +527,9 @@ BAD_OWN: list[tuple[str, str, str | list[str], str]] = [
     ("distributions", "fan_out", "many", "a whole number from 1 to 1024"),
     ("distributions", "samples", "1000001", "a whole number from 1 to 1000000"),
     ("distributions", "unit", "metre", "one of weight, deviations"),
+    ("distributions", "view", "tail", "did you mean tails?"),
+    ("distributions", "image", "jpg", "one of png, svg"),
+    ("distributions", "translate", "torch_liner", "did you mean torch_linear?"),
     ("distributions", "initializers", "he_normal;he_norml", "did you mean he_normal?"),
     ("distributions", "initializers", "he_normal;he_normal", "at most 10 different values"),
     ("live", "seeds", "17", "a whole number from 1 to 16"),
@@ -419,7 +569,7 @@ def test_five_thousand_characters(slug: str) -> None:
     at = visit(slug, {"depth": "9" * 5000})
     stands(at, slug)
     assert len(problems(at)) == 1
-    assert "at most 1500 characters" in plain(problems(at)[0])
+    assert f"at most {permalink.LIMIT} characters" in plain(problems(at)[0])
     assert len(problems(at)[0]) < 300
     assert network(at) == Spec()
 
@@ -466,6 +616,175 @@ def test_data_without_labels_is_fine_where_nothing_is_trained(slug: str) -> None
     at = visit(slug, {"dataset": "gaussian", "depth": "2", "width": "8"})
     stands(at, slug)
     assert not refusals(at)
+
+
+WITHOUT_ANSWER = [
+    ({"initializer": "looks_linear", "width": "5"}, "an even width"),
+    ({"initializer": "kumar"}, "a slope at 0, where ReLU has none"),
+    ({"initializer": "edge_of_chaos(sigma_b=0.1)"}, "edge_of_chaos"),
+    ({"initializer": 'custom(standard_deviation="2 - layer")'}, "above 0"),
+]
+
+
+@pytest.mark.parametrize("slug", ["", "live", "compare"])
+@pytest.mark.parametrize(("query", "reason"), WITHOUT_ANSWER)
+def test_a_network_that_cannot_start_is_refused_with_a_way_out(slug: str, query: dict[str, str], reason: str) -> None:
+    query = {"depth": "3", "steps": "5", **query}
+    at = visit(slug, query)
+    stands(at, slug)
+    (refusal,) = refusals(at)
+    assert f"initializer: '{query['initializer']}' is not allowed" in refusal
+    assert reason in refusal
+    assert not problems(at)
+    assert not charts(at)
+    assert address(at) == {"v": "1", **query}
+    button(at, "Use he_normal").click().run()
+    stands(at, slug)
+    assert not refusals(at)
+    assert network(at).initializer == "he_normal"
+    assert at.selectbox(key="initializer").value == "he_normal"
+    del query["initializer"]
+    assert address(at) == {"v": "1", **query}
+
+
+def test_what_cannot_start_can_be_left_out_of_a_comparison() -> None:
+    query = {**TINY, "width": "5", "initializer": "looks_linear", "initializers": "orthogonal;looks_linear;zeros"}
+    at = visit("compare", query)
+    button(at, "Use he_normal").click().run()
+    stands(at, "compare")
+    assert "looks_linear" in refusals(at)[0]  # the same, now among the others
+    button(at, "Leave it out").click().run()
+    stands(at, "compare")
+    assert not refusals(at)
+    assert address(at)["initializers"] == "orthogonal;zeros"
+    assert at.multiselect(key="compare:initializers").value == ["orthogonal", "zeros"]
+    assert len(finish(at).dataframe[0].value) == 3
+
+
+def test_another_width_lets_it_start() -> None:
+    at = visit("live", {"depth": "1", "width": "5", "steps": "5", "initializer": "looks_linear"})
+    assert refusals(at)
+    at.number_input(key="width").set_value(6).run()
+    stands(at, "live")
+    assert not refusals(at)
+    assert caption(at, "Step").startswith("Step 0 of 5.")
+
+
+@pytest.mark.parametrize("initializer", ["he_normal", "looks_linear"])
+def test_distributions_leaves_out_what_has_no_answer_for_the_layer(initializer: str) -> None:
+    names = ("orthogonal", "looks_linear", "kumar")
+    others = [name for name in names if name != initializer]
+    query = {"width": "5", "initializer": initializer, "initializers": ";".join(others)}
+    at = visit("distributions", query)
+    stands(at, "distributions")
+    assert not refusals(at)
+    left_out = notes(at)
+    assert len(left_out) == 2
+    assert any("'looks_linear' is not allowed; give it an even width" in note for note in left_out)
+    assert any("'kumar' is not allowed; give it an activation with a slope at 0" in note for note in left_out)
+    drawn = list(dict.fromkeys(name for name in (initializer, *others) if name not in ("looks_linear", "kumar")))
+    table = at.dataframe[0].value
+    assert list(dict.fromkeys(table["initializer"])) == drawn
+    assert len(charts(at)) == 2 + len(drawn)
+    assert address(at) == {"v": "1", **{name: text for name, text in query.items() if text != "he_normal"}}
+    # Another layer may have an answer: the output layer mirrors its inputs alone.
+    at.number_input(key="distributions:fan_in").set_value(6).run()
+    at.slider(key="distributions:layer").set_value(201).run()
+    stands(at, "distributions")
+    assert len(notes(at)) == 1
+    assert "kumar" in notes(at)[0]
+
+
+def test_distributions_stands_with_nothing_to_draw() -> None:
+    at = visit("distributions", {"initializer": "kumar", "initializers": ""})
+    stands(at, "distributions")
+    assert len(notes(at)) == 1
+    assert any("None of the initializers has an answer" in found.value for found in at.markdown)
+    assert not charts(at)
+    assert [found.proto.label for found in at.get("download_button")] == ["Spec as JSON"]
+    at.selectbox(key="activation").set_value("tanh").run()
+    stands(at, "distributions")
+    assert not notes(at)
+    assert len(charts(at)) == 3
+
+
+# AppTest runs parallel fragments to their end before it shows the page: what is in them can be tested like the rest.
+
+
+def test_distributions_shows_figures_images_and_a_table_of_moments() -> None:
+    at = visit("distributions", {"initializers": "sparse;lsuv", "width": "32"})
+    stands(at, "distributions")
+    histograms, spectrum, *images = charts(at)
+    assert "Density of the weights" in histograms
+    assert "Singular values of W" in spectrum
+    assert len(images) == 3
+    assert all("heatmap" in image for image in images)
+    table = at.dataframe[0].value
+    assert list(table["initializer"]) == ["he_normal", "he_normal", "sparse", "sparse", "lsuv", "lsuv"]
+    assert list(table[""]) == ["asked", "drawn"] * 3
+    assert {"mean", "sd", "min", "max", "kurtosis", "fan_in Var", "fan_out Var", "zeros"} <= set(table.columns)
+    he, sparse, lsuv = (table.iloc[row] for row in (0, 2, 4))
+    assert (he["sd"], he["kurtosis"], he["zeros"]) == ("0.25", "2.366", "0")
+    assert he["fan_in Var"] == "2"
+    assert sparse["zeros"] == "0.125"
+    assert lsuv["sd"] == "–"  # known from the data only
+    assert table.iloc[1]["distinct"] == "32 of 32"
+
+
+@pytest.mark.parametrize(
+    ("view", "title"),
+    [
+        ("density", "Density of the weights"),
+        ("tails", "Density of the weights, logarithmic"),
+        ("cumulative", "Share of weights at or below"),
+    ],
+)
+@pytest.mark.parametrize("unit", ["weight", "deviations"])
+def test_views_of_distributions(view: str, title: str, unit: str) -> None:
+    names = "zeros;sparse;torch_default;lsuv;idinit;custom(distribution=rademacher)"
+    at = visit("distributions", {"view": view, "unit": unit, "width": "16", "initializers": names})
+    stands(at, "distributions")
+    texts = [note["text"] for note in json.loads(charts(at)[0])["layout"]["annotations"]]
+    assert texts[:2] == [title, "weight" if unit == "weight" else "weight / standard deviation"]
+
+
+@pytest.mark.parametrize("image", ["png", "svg"])
+def test_figures_are_saved_in_the_format_that_is_asked_for(image: str) -> None:
+    at = visit("distributions", {"image": image, "width": "16"})
+    configs = [json.loads(found.proto.config) for found in at.get("plotly_chart")]
+    assert {config["toImageButtonOptions"]["format"] for config in configs} == {image}
+    names = [config["toImageButtonOptions"]["filename"] for config in configs]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("slug", [DistributionsKnobs().translate, list(TRANSLATIONS)[-1]])
+def test_the_translator_explains_what_is_chosen(slug: str) -> None:
+    at = visit("distributions", {"translate": slug, "width": "12", "activation": "tanh"})
+    stands(at, "distributions")
+    chosen = TRANSLATIONS[slug]
+    explained = explain(chosen, LayerShape(12, 12, 2, 10, "tanh"))
+    said = [plain(found.value) for found in at.markdown]
+    assert any(text.startswith(explained.sentence.partition("sigma_w")[0]) for text in said)
+    assert any(chosen.trap in text for text in said)
+    code = [found.value for found in at.code]
+    for framework in FRAMEWORKS:
+        assert explained.lines[framework] in code
+
+
+def test_the_gains_of_every_activation_are_listed() -> None:
+    at = visit("distributions", {"width": "16"})
+    gains = next(found.value for found in at.dataframe if "activation" in found.value.columns)
+    assert list(gains["activation"]) == [activation(name).label for name in ACTIVATIONS]
+    relu = gains[gains["activation"] == "ReLU"].iloc[0]
+    assert relu["keeps the signal"] == pytest.approx(2**0.5)
+    assert relu["torch calculate_gain"] == "1.4142"
+    assert set(gains["torch calculate_gain"]) >= {"refuses"}
+
+
+def test_samples_and_the_spec_can_be_downloaded() -> None:
+    at = visit("distributions", {"width": "16"})
+    labels = [found.proto.label for found in at.get("download_button")]
+    assert labels == ["Samples as CSV", "Samples as NPY", "Spec as JSON"]
 
 
 @pytest.mark.parametrize("slug", ["live", "compare"])

@@ -12,10 +12,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winit import permalink
-from winit.fields import BadInput, Choice, Declared, Field, Form, Integer, Kind, Real, Several, fields_of
-from winit.initializers import INITIALIZERS
-from winit.lenses import INITIALIZER_LIMIT, LENSES, CompareKnobs, DistributionsKnobs, Lens
+from winit import initializers, permalink, textform
+from winit.fields import (
+    LIST_LIMIT,
+    TEXT_LIMIT,
+    BadInput,
+    Choice,
+    Declared,
+    Form,
+    Integer,
+    Kind,
+    Real,
+    Refused,
+    Several,
+    Text,
+    fields_of,
+)
+from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, Lens
 from winit.spec import Spec
 
 LENS_LIST = list(LENSES.values())
@@ -28,22 +41,32 @@ def _denormal_numbers() -> None:
     torch.set_flush_denormal(False)
 
 
-def _parameter_text(parameter: Field) -> st.SearchStrategy[str]:
-    return _of_kind(parameter.kind).map(lambda value: f"{parameter.name}={parameter.write(value)}")
+EXPRESSIONS = st.sampled_from(
+    [
+        "gain*sqrt(2/fan_in)",
+        "0.1",
+        "1e-3",
+        "fan_in",
+        " min(1, layer/depth)**-2 + exp(-log(fan_out))",
+        "gain*0." + "1" * 150,
+    ]
+)
 
 
-def _forms() -> st.SearchStrategy[str]:
-    """Return texts of initializers with any of their parameters set."""
+def _form(kind: Form, name: str) -> st.SearchStrategy[str]:
+    """Return texts of a record with any of its parameters set, where they fit together."""
+    record, parameters, _ = kind.parts(name)
+    texts = {parameter.name: _of_kind(parameter.kind).map(parameter.write) for parameter in parameters}
+    given_texts = st.fixed_dictionaries({}, optional=texts)
+    return given_texts.map(lambda given: textform.spell(record, given)).filter(lambda text: _is_allowed(kind, text))
 
-    def of(name: str) -> st.SearchStrategy[str]:
-        parameters = INITIALIZERS[name].parameters
-        if name == "random_uniform":
-            return st.tuples(st.floats(-1e30, 0, exclude_max=True), st.floats(0, 1e30)).map(
-                lambda ends: f"random_uniform(minval={ends[0]!r}, maxval={ends[1]!r})"
-            )
-        return st.tuples(*map(_parameter_text, parameters)).map(lambda texts: f"{name}({', '.join(texts)})")
 
-    return st.sampled_from(tuple(INITIALIZERS)).flatmap(lambda name: st.just(name) | of(name))
+def _is_allowed(kind: Kind, value: Any) -> bool:
+    try:
+        kind.check(value)
+    except Refused:
+        return False
+    return True
 
 
 def _of_kind(kind: Kind) -> st.SearchStrategy[Any]:
@@ -54,10 +77,13 @@ def _of_kind(kind: Kind) -> st.SearchStrategy[Any]:
             return st.floats(low, high, exclude_min=exclusive)
         case Choice(options=options):
             return st.sampled_from(options)
-        case Form():
-            return _forms()
+        case Text():
+            return EXPRESSIONS
+        case Form(options=options):
+            return st.sampled_from(options).flatmap(lambda name: st.just(name) | _form(kind, name))
         case Several(kind=inner, maximum=maximum):
-            return st.lists(_of_kind(inner).map(inner.check), max_size=maximum, unique=True).map(tuple)
+            values = st.lists(_of_kind(inner).map(inner.check), max_size=maximum, unique=True).map(tuple)
+            return values.filter(lambda listed: _is_allowed(kind, listed))
     raise AssertionError(f"no strategy for {kind}")
 
 
@@ -90,36 +116,50 @@ def test_round_trip(state: tuple[Lens, Spec, Declared], full: bool) -> None:
     query = permalink.write(spec, knobs, full=full)
     assert next(iter(query)) == "v"
     opened = permalink.parse(lens, _asked(query))
-    if len("".join(f"{name}{value}  " for name, value in query.items())) <= permalink.LIMIT:
-        assert opened.problems == ()
-        assert opened.spec == spec
-        assert opened.knobs == knobs
-        assert permalink.write(opened.spec, opened.knobs, full=full) == query
+    assert opened.problems == ()
+    assert opened.spec == spec
+    assert opened.knobs == knobs
+    assert permalink.write(opened.spec, opened.knobs, full=full) == query
 
 
 @EACH_LENS
 def test_round_trip_of_every_field_alone(lens: Lens) -> None:
     """Each field at values other than its default, the others left alone."""
     others: dict[str, list[Any]] = {
-        "activation": ["tanh", "gelu"],
-        "initializer": ["zeros", "random_normal(mean=-0.5, stddev=1e-10)", "kaiming_normal(mode=fan_out)"],
+        "activation": ["tanh", "gelu", "leaky_relu(slope=-1e-10)", "scaled_tanh(a=1, b=100)"],
+        "initializer": [
+            "zeros",
+            "random_normal(mean=-0.5, stddev=1e-10)",
+            "kaiming_normal(mode=fan_out)",
+            'custom(distribution=laplace, standard_deviation="2 * sqrt(2/fan_in)")',
+            "custom(standard_deviation=fan_in+1e-3)",  # one word, so without quotes
+        ],
+        "bias": ["zeros", "constant", "constant(value=-1)", "normal(stddev=0)", "log_prior"],
+        "output": ["zeros", "small"],
         "dataset": ["gaussian", "xor"],
         "optimizer": ["adam"],
         "curve": ["test_accuracy"],
-        "initializers": [(), ("zeros",), ("zeros", "random_normal(stddev=0.01)")],
+        "unit": ["deviations"],
+        "view": ["tails", "cumulative"],
+        "image": ["svg"],
+        "initializers": [
+            (),
+            ("zeros",),
+            ("zeros", "random_normal(stddev=0.01)"),
+            ('custom(standard_deviation="min(1, 2/fan_in)")', "custom"),
+        ],
         "learning_rates": [(1e-300,), (0.1, 0.01, 1e10)],
     }
     for owner in (Spec, lens.knobs):
         for field in fields_of(owner):
-            kind = field.kind
-            ends = (
-                [kind.maximum, 7]
-                if isinstance(kind, Integer)
-                else [kind.maximum, 1e-5, 1 / 3]
-                if isinstance(kind, Real)
-                else []
-            )
-            for value in others.get(field.name, ends):
+            match field.kind:
+                case Integer(maximum=high):
+                    others[field.name] = [high, 7]
+                case Real(maximum=high):
+                    others[field.name] = [high, 1e-5, 1 / 3]
+                case Choice(options=options) if field.name not in others:
+                    others[field.name] = [option for option in options if option != field.default]
+            for value in others[field.name]:
                 assert value != field.default
                 made = owner(**{field.name: value})
                 spec, knobs = (made, lens.knobs()) if isinstance(made, Spec) else (Spec(), made)
@@ -155,31 +195,74 @@ def test_addresses_as_they_are_written() -> None:
         "learning_rates": "0.1;1",
     }
     assert permalink.write(Spec(), DistributionsKnobs(fan_in=3)) == {"v": "1", "fan_in": "3"}
-
-
-def test_the_longest_address_that_can_be_written_can_be_read() -> None:
-    """A state that the page can be in has a link that opens it."""
-    longest = [
-        Spec(initializer=f"random_uniform(minval={-1.1e-300 * (1 + n / 13)!r}, maxval={1.1e-299 * (1 + n / 17)!r})")
-        for n in range(INITIALIZER_LIMIT + 1)
-    ]
-    rates = tuple(1.1e-300 * (1 + n / 19) for n in range(12))
     spec = Spec(
-        depth=200,
-        width=1024,
-        activation="leaky_relu",
-        initializer=longest[0].initializer,
-        dataset="gaussian",
-        batch_size=4096,
-        optimizer="momentum",
-        learning_rate=1.2345678901234567e-300,
-        steps=100_000,
-        seed=2**31 - 1,
+        activation="leaky_relu(slope=0.2)",
+        initializer='custom(standard_deviation="gain*sqrt(2/fan_in)")',
+        bias="constant(value=0.1)",
+        output="small",
     )
-    knobs = CompareKnobs(tuple(spec.initializer for spec in longest[1:]), 50, rates, "train_accuracy")
+    assert permalink.write(spec, DistributionsKnobs(view="tails", image="svg")) == {
+        "v": "1",
+        "activation": "leaky_relu(slope=0.2)",
+        "initializer": 'custom(standard_deviation="gain*sqrt(2/fan_in)")',
+        "bias": "constant(value=0.1)",
+        "output": "small",
+        "view": "tails",
+        "image": "svg",
+    }
+
+
+def _custom(length: int, mark: int) -> str:
+    """Return a law of one's own in a canonical text of just that many characters; `mark` tells several apart."""
+    start = f'custom(distribution=truncated_normal, standard_deviation="sqrt({mark}/fan_in)*1.'
+    end = '", nu=12345.678901234565, share=0.12345678901234566)'
+    return start + "0" * (length - len(start) - len(end)) + end
+
+
+def _longest(kind: Kind) -> Any:
+    """Return a value of a kind with the longest text."""
+    match kind:
+        case Integer(minimum=low, maximum=high):
+            return max(low, high, key=lambda value: len(str(value)))
+        case Real():
+            numbers = (-1.2345678901234567e-300, 1.2345678901234567e-300, 0.0012345678901234567, 12.345678901234567)
+            allowed = [kind.check(number) for number in numbers if _is_allowed(kind, number)]
+            return max(allowed, key=lambda value: len(kind.write(value)))
+        case Choice(options=options):
+            return max(options, key=len)
+        case initializers.FORM:
+            return _custom(TEXT_LIMIT, 1)
+        case Form(options=options):
+            texts = []
+            for name in options:
+                record, parameters, _ = kind.parts(name)
+                texts.append(textform.spell(record, {p.name: p.write(_longest(p.kind)) for p in parameters}))
+            return max(map(kind.check, texts), key=len)
+        case Several(kind=initializers.FORM):
+            half = (LIST_LIMIT - TEXT_LIMIT - 2) // 2
+            return (_custom(TEXT_LIMIT, 2), _custom(half, 3), _custom(half, 4))
+        case Several(kind=Real(), maximum=maximum, limit=limit):
+            each = len("1.2345678901234567e-300;")
+            return tuple(
+                1.2345678901234567e-300 + number * 1e-305 for number in range(min(maximum, (limit + 1) // each))
+            )
+    raise AssertionError(f"no longest value for {kind}")
+
+
+def _longest_of(owner: type[Declared]) -> Any:
+    return owner(**{field.name: _longest(field.kind) for field in fields_of(owner)})
+
+
+@EACH_LENS
+def test_the_longest_address_that_can_be_written_can_be_read(lens: Lens) -> None:
+    """A state that the page can be in has a link that opens it."""
+    spec, knobs = _longest_of(Spec), _longest_of(lens.knobs)
+    assert len(spec.initializer) == TEXT_LIMIT
     for full in (False, True):
-        opened = permalink.parse(LENSES["compare"], _asked(permalink.write(spec, knobs, full=full)))
-        assert opened.problems == ()
+        query = permalink.write(spec, knobs, full=full)
+        length = sum(len(name) + len(value) + 2 for name, value in query.items())
+        opened = permalink.parse(lens, _asked(query))
+        assert opened.problems == (), f"{length} characters"
         assert (opened.spec, opened.knobs) == (spec, knobs)
 
 
@@ -236,8 +319,11 @@ BAD += ["0x7", "7_0", "7,0", "<script>", "'; drop table", "\u202e7", "\ud800", "
 
 
 def _is_sound(problem: BadInput) -> bool:
+    """Whether a message is one line, and short but for the names that are allowed."""
     text = str(problem)
-    return text.isprintable() and len(text) < 1000 and text.startswith(f"{problem.field}: '")
+    allowed = [field.kind.allowed for owner in permalink._OWNERS for field in fields_of(owner)]
+    names = max((len(words) for words in allowed if words in text), default=0)
+    return text.isprintable() and len(text) - names < 500 and text.startswith(f"{problem.field}: '")
 
 
 @EACH_LENS
@@ -294,6 +380,14 @@ def test_the_message_says_what_is_allowed() -> None:
     assert str(problem).endswith("(did you mean relu?)")
     (problem,) = _open("live", initializer="random_normal(stddev=-1)").problems
     assert "for stddev a number from 0 to 1e+30, not '-1'" in str(problem)
+    (problem,) = _open("live", activation="leaky_relu(slope=11)").problems
+    assert "for slope a number from -10 to 10, not '11'" in str(problem)
+    (problem,) = _open("live", bias="normal(stddev=-1)").problems
+    assert "for stddev a number from 0 to 1000000, not '-1'" in str(problem)
+    (problem,) = _open("live", initializer="custom(standard_deviation=fan_inn)").problems
+    assert "for standard_deviation an expression of at most 200 characters in fan_in, fan_out" in str(problem)
+    (problem,) = _open("live", output="tiny").problems
+    assert str(problem) == "output: 'tiny' is not allowed; give one of same, zeros, small"
     (problem,) = _open("compare", learning_rates="0.1;0").problems
     assert problem.allowed == "a number above 0, at most 10000000000"
 
@@ -371,7 +465,19 @@ def test_the_limit_of_an_address_is_exact() -> None:
 
 
 NAMES = st.sampled_from([field.name for owner in permalink._OWNERS for field in fields_of(owner)] + ["v"])
-TEXTS = st.text(max_size=30) | st.sampled_from(BAD) | st.sampled_from(["3", "0.5", "relu", "he_normal", "1;2", ";"])
+GOOD = [
+    "3",
+    "0.5",
+    "relu",
+    "he_normal",
+    "1;2",
+    ";",
+    "zeros",
+    "small",
+    "elu(alpha=2)",
+    'custom(standard_deviation="1/2")',
+]
+TEXTS = st.text(max_size=30) | st.sampled_from(BAD) | st.sampled_from(GOOD)
 
 
 @settings(deadline=None)

@@ -14,6 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from winit.datasets import gaussian, load
+from winit.fields import BadInput
 from winit.network import Member, initialize
 from winit.seeds import generator
 from winit.signal import QUANTILES, Signal, measure, per_layer, power, verdict
@@ -111,6 +112,67 @@ def test_he_keeps_the_gradients_of_a_relu_network() -> None:
     assert (error < 4 * moments.std(axis=0, ddof=1) / math.sqrt(48)).all()
 
 
+@pytest.mark.parametrize("depth", [2, 50])
+@pytest.mark.parametrize("dataset", ["gaussian", "digits", "moons"])
+def test_a_network_that_looks_linear_keeps_the_size_of_each_input(dataset: str, depth: int) -> None:
+    """Mirrored units hand phi(z) - phi(-z) = z on, through orthogonal matrices: an isometry, whatever the depth."""
+    signal = measure(Spec(depth=depth, width=48, initializer="looks_linear", dataset=dataset), 3)
+    for log10 in (signal.forward_log10, signal.backward_log10[:, :-1]):
+        np.testing.assert_allclose(log10, np.broadcast_to(log10[:, :1], log10.shape), atol=1e-5)
+    assert (signal.dead_fraction < 0.5).all()
+
+
+@pytest.mark.parametrize("dataset", ["gaussian", "digits", "moons"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "leaky_relu(slope=0.2)"])
+def test_a_start_fitted_to_the_data_has_unit_variance_in_every_layer(activation: str, dataset: str) -> None:
+    """LSUV divides until the variance of the pre-activations is within 0.1 of 1; 64 is the batch that it sees."""
+    spec = Spec(depth=8, width=24, activation=activation, initializer="lsuv", dataset=dataset)
+    signal = measure(spec, 2)
+    assert signal.samples == 64
+    moments = 10**signal.forward_log10
+    # The second moment is the variance and the square of the mean over all units, which is small.
+    assert (moments > 0.89).all()
+    assert (moments < 1.5).all()
+    assert np.abs(np.log(moments)).mean() < 0.1
+
+
+def test_what_biases_start_at_is_all_that_zeros_leave() -> None:
+    base = _spec(depth=4, width=256, initializer="zeros")
+    constant = measure(base.replace(bias="constant(value=-0.5)"), 2)
+    np.testing.assert_allclose(constant.forward_log10, math.log10(0.25), atol=1e-7)
+    normal = measure(base.replace(bias="normal(stddev=0.3)"), 16, backward=False)
+    # The mean square of 256 normals is off by sqrt(2 / 256) of itself, one standard deviation.
+    np.testing.assert_allclose(10**normal.forward_log10, 0.09, rtol=5 * math.sqrt(2 / 256))
+    assert len(set(normal.forward_log10.ravel())) == 64  # each layer and seed its own
+    for bias in ("scheme", "zeros", "log_prior"):
+        assert (measure(base.replace(bias=bias), 2).forward_log10 == -np.inf).all()
+
+
+def test_biases_of_the_scheme_are_torchs_own_and_no_others() -> None:
+    spec = Spec(depth=4, width=16, initializer="torch_default")
+    own, none = measure(spec, 2), measure(spec.replace(bias="zeros"), 2)
+    assert (own.forward_log10 != none.forward_log10).all()
+    spec = spec.replace(initializer="he_normal")
+    own, none = measure(spec, 2), measure(spec.replace(bias="zeros"), 2)
+    np.testing.assert_array_equal(own.forward_log10, none.forward_log10)
+
+
+def test_the_output_rule_scales_the_gradients_and_leaves_the_signal() -> None:
+    spec = _spec(depth=4, width=16)
+    same, small, zeros = (measure(spec.replace(output=output), 3) for output in ("same", "small", "zeros"))
+    for other in (small, zeros):
+        np.testing.assert_array_equal(other.forward_log10, same.forward_log10)
+    np.testing.assert_allclose(small.backward_log10, same.backward_log10 - 4, atol=1e-5)
+    assert (zeros.backward_log10 == -np.inf).all()
+
+
+@pytest.mark.parametrize("name", ["looks_linear", "kumar", "edge_of_chaos(sigma_b=0.1)"])
+def test_what_cannot_start_is_not_measured(name: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        measure(Spec(depth=2, width=5, initializer=name), 1)
+    assert (caught.value.field, caught.value.value) == ("initializer", name)
+
+
 def test_zeros_leave_nothing() -> None:
     for spec in (_spec(depth=3, initializer="zeros"), Spec(depth=3, initializer="zeros")):
         signal = measure(spec, 2)
@@ -172,6 +234,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "hardtanh": F.hardtanh,
     "gelu": F.gelu,
+    "leaky_relu(slope=0.2)": lambda z: F.leaky_relu(z, 0.2),
+    "sine(omega=1)": torch.sin,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from itertools import pairwise
 from typing import Any
@@ -12,12 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from winit import textform
 from winit.activations import ACTIVATIONS
 from winit.datasets import DATASETS
-from winit.fields import BadInput, Choice, Field, Form, Integer, Real, fields_of
-from winit.initializers import INITIALIZERS
+from winit.fields import TEXT_LIMIT, BadInput, Choice, Form, Integer, Kind, Real, Refused, Text, fields_of
+from winit.initializers import INITIALIZERS, require_answer
+from winit.initializers.biases import BIASES
 from winit.lenses import CompareKnobs, DistributionsKnobs, together
-from winit.spec import Spec
+from winit.spec import OUTPUT_FACTORS, Spec
+from winit.translator import TRANSLATIONS
 
 FIELDS = {field.name: field for field in fields_of(Spec)}
 
@@ -27,6 +31,8 @@ DECLARED: dict[str, tuple[Any, tuple[Any, Any] | None]] = {
     "width": (64, (1, 1024)),
     "activation": ("relu", None),
     "initializer": ("he_normal", None),
+    "bias": ("scheme", None),
+    "output": ("same", None),
     "dataset": ("digits", None),
     "batch_size": (64, (1, 4096)),
     "optimizer": ("sgd", None),
@@ -43,21 +49,45 @@ def _denormal_numbers() -> None:
     torch.set_flush_denormal(False)
 
 
-def _values(field: Field) -> st.SearchStrategy[Any]:
-    match field.kind:
+EXPRESSIONS = st.sampled_from(["gain*sqrt(2/fan_in)", "0.1", "fan_in", "min(1, layer/depth)**-2 + exp(-log(fan_out))"])
+
+
+def _values(kind: Kind) -> st.SearchStrategy[Any]:
+    match kind:
         case Integer(minimum=low, maximum=high):
             return st.integers(low, high)
         case Real(minimum=low, maximum=high, exclusive=exclusive):
             return st.floats(low, high, exclude_min=exclusive)
         case Choice(options=options):
             return st.sampled_from(options)
+        case Text():
+            return EXPRESSIONS
         case Form(options=options):
-            more = ["random_normal(stddev=0.01)", "xavier_uniform", "variance_scaling(scale=3, mode=fan_out)"]
-            return st.sampled_from([*options, *more])
-    raise AssertionError(f"no strategy for {field}")
+            return st.sampled_from(options).flatmap(lambda name: st.just(name) | _form(kind, name))
+    raise AssertionError(f"no strategy for {kind}")
 
 
-SPECS = st.fixed_dictionaries({field.name: _values(field) for field in FIELDS.values()}).map(lambda v: Spec(**v))
+def _form(kind: Form, name: str) -> st.SearchStrategy[str]:
+    """Return texts of a record with any of its parameters set, where they fit together."""
+    record, parameters, _ = kind.parts(name)
+    texts = {parameter.name: _values(parameter.kind).map(parameter.write) for parameter in parameters}
+    return (
+        st.fixed_dictionaries({}, optional=texts).map(lambda given: textform.spell(record, given)).filter(_fits(kind))
+    )
+
+
+def _fits(kind: Form) -> Callable[[str], bool]:
+    def fits(text: str) -> bool:
+        try:
+            kind.check(text)
+        except Refused:
+            return False
+        return True
+
+    return fits
+
+
+SPECS = st.fixed_dictionaries({field.name: _values(field.kind) for field in FIELDS.values()}).map(lambda v: Spec(**v))
 JUNK = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.integers(), max_size=2)
 )
@@ -70,7 +100,8 @@ def test_fields_are_those_of_the_design_in_its_order() -> None:
     for field in FIELDS.values():
         assert field.label
         assert field.help.endswith(".")
-        assert field.group in ("network", "initialization", "training")
+        assert field.group in ("network", "initialization", "biases", "training")
+    assert [name for name, field in FIELDS.items() if field.group == "biases"] == ["bias", "output"]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -103,7 +134,7 @@ def test_counts_are_whole_numbers(value: float) -> None:
         Spec(depth=value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["activation", "initializer", "dataset", "optimizer"])
+@pytest.mark.parametrize("name", ["activation", "initializer", "bias", "output", "dataset", "optimizer"])
 @pytest.mark.parametrize("value", ["", "nothing", "relu\x00", 3, None, True, ["relu"], "x" * 1000])
 def test_names_that_are_not_known_are_refused(name: str, value: Any) -> None:
     with pytest.raises(BadInput) as caught:
@@ -119,6 +150,12 @@ def test_catalogues_are_the_choices() -> None:
         assert Spec(dataset=name).dataset == name
     for name in INITIALIZERS:
         assert Spec(initializer=name).initializer == name
+    for name in ("scheme", "zeros", "constant", "normal", "log_prior"):
+        assert Spec(bias=name).bias == name
+    assert list(BIASES) == ["scheme", "zeros", "constant", "normal", "log_prior"]
+    for name in ("same", "zeros", "small"):
+        assert Spec(output=name).output == name
+    assert OUTPUT_FACTORS == {"same": 1, "zeros": 0, "small": 0.01}
     for name in ("sgd", "momentum", "adam"):
         assert Spec(optimizer=name).optimizer == name
 
@@ -131,11 +168,83 @@ def test_catalogues_are_the_choices() -> None:
         (" random_normal( stddev = 0.050 ) ", "random_normal"),
         ("random_normal(stddev=1e-2,mean=0)", "random_normal(stddev=0.01)"),
         ("kaiming_normal(nonlinearity=selu,a=0.5)", "kaiming_normal(a=0.5, nonlinearity=selu)"),
+        ("ones", "constant(value=1)"),
+        ('custom(standard_deviation="gain*sqrt(1/fan_in)")', "custom"),
+        ('custom(standard_deviation="0.1", nu=5, share=.1)', "custom(standard_deviation=0.1)"),
+        (
+            'custom(standard_deviation="gain * sqrt(2 / fan_in)",distribution=laplace)',
+            'custom(distribution=laplace, standard_deviation="gain * sqrt(2 / fan_in)")',
+        ),
     ],
 )
 def test_initializers_are_kept_in_canonical_form(text: str, canonical: str) -> None:
     assert Spec(initializer=text).initializer == canonical
     assert Spec(initializer=text) == Spec(initializer=canonical)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "canonical"),
+    [
+        ("activation", "leaky_relu(slope=0.010)", "leaky_relu"),
+        ("activation", " leaky_relu( slope = 2e-1 ) ", "leaky_relu(slope=0.2)"),
+        ("activation", "swish", "silu"),
+        ("activation", "siren(omega=30)", "sine"),
+        ("activation", "sin", "sine(omega=1)"),
+        ("activation", "scaled_tanh(b=1, a=1)", "scaled_tanh(a=1, b=1)"),
+        ("bias", "constant(value=0.01)", "constant"),
+        ("bias", "constant(value=1e-1)", "constant(value=0.1)"),
+        ("bias", "normal(stddev=.05)", "normal"),
+        ("bias", "zeros()", "zeros"),
+    ],
+)
+def test_activations_and_biases_are_kept_in_canonical_form(name: str, text: str, canonical: str) -> None:
+    assert getattr(Spec(**{name: text}), name) == canonical
+    assert Spec(**{name: text}) == Spec(**{name: canonical})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("activation", "leaky_relu(slope=11)", "for slope a number from -10 to 10, not '11'"),
+        ("activation", "relu(slope=0.1)", "relu with no parameters"),
+        ("activation", "leaky_relu(slop=1)", "did you mean slope?"),
+        ("bias", "constant(value=nan)", "for value a number from"),
+        ("bias", "normal(stddev=-1)", "for stddev a number from 0 to"),
+        ("bias", "log_prior(value=1)", "log_prior with no parameters"),
+        ("bias", "scheme(zeros)", "name(parameter=value, ...)"),
+        ("initializer", 'custom(standard_deviation="fan_inn")', "for standard_deviation an expression"),
+        ("initializer", 'custom(standard_deviation="__import__(1)")', "for standard_deviation an expression"),
+        ("initializer", 'custom(standard_deviation="")', "for standard_deviation an expression"),
+        ("initializer", "custom(standard_deviation=sqrt(2/fan_in))", 'text in "quotes"'),
+        ("initializer", f'custom(standard_deviation="{"1" * 201}")', "at most 200 characters"),
+        ("initializer", "custom(distribution=cauchy)", "for distribution one of normal"),
+        ("initializer", "custom(nu=2)", "for nu a number above 2"),
+    ],
+)
+def test_forms_out_of_range_are_refused(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        Spec(**{name: text})
+    assert caught.value.field == name
+    assert allowed in caught.value.allowed
+    assert str(caught.value).isprintable()
+
+
+def _custom(length: int, separator: str) -> str:
+    """Return a law of one's own in a text of just that many characters."""
+    start = f'custom(distribution=truncated_normal,{separator}standard_deviation="sqrt(1/fan_in)*1.'
+    end = f'",{separator}nu=12345.678901234565,{separator}share=0.12345678901234566)'
+    return start + "0" * (length - len(start) - len(end)) + end
+
+
+def test_a_form_of_300_characters_is_kept_and_a_longer_one_is_refused() -> None:
+    assert TEXT_LIMIT == 300
+    longest = _custom(300, " ")
+    assert Spec(initializer=longest).initializer == longest
+    # Some fit in as they are written and would not as they are kept: such a spec could not be read again.
+    for text in (_custom(301, " "), _custom(298, "")):
+        with pytest.raises(BadInput, match="300 characters") as caught:
+            Spec(initializer=text)
+        assert caught.value.field == "initializer"
 
 
 @given(SPECS)
@@ -147,6 +256,7 @@ def test_a_spec_is_a_value(spec: Spec) -> None:
     assert Spec.settle(spec.values()) == (spec, [])
     for name, field in FIELDS.items():
         value = getattr(spec, name)
+        assert len(field.write(value)) <= TEXT_LIMIT
         assert field.read(field.write(value)) == value
         assert field.check(value) == value
 
@@ -181,7 +291,8 @@ def test_layer_shapes_chain_from_the_inputs_to_the_outputs(spec: Spec) -> None:
     assert shapes[0].fan_in == spec.inputs
     assert shapes[-1].fan_out == spec.outputs
     assert [shape.layer for shape in shapes] == list(range(1, spec.depth + 2))
-    assert {shape.depth for shape in shapes} == {spec.depth}
+    assert {(shape.depth, shape.activation) for shape in shapes} == {(spec.depth, spec.activation)}
+    assert [shape.is_output for shape in shapes] == [False] * spec.depth + [True]
     assert {shape.fan_out for shape in shapes[:-1]} == {spec.width}
     for before, after in pairwise(shapes):
         assert before.fan_out == after.fan_in
@@ -199,6 +310,9 @@ def test_the_sentence() -> None:
     assert Spec(depth=1, width=1, activation="gelu", dataset="moons").sentence == (
         "1 hidden layer of 1 GELU unit on two moons, started from he_normal"
     )
+    assert Spec(activation="leaky_relu(slope=0.2)").sentence == (
+        "10 hidden layers of 64 leaky ReLU (slope 0.2) units on digits, started from he_normal"
+    )
 
 
 def test_only_data_with_labels_can_be_trained_on() -> None:
@@ -209,6 +323,67 @@ def test_only_data_with_labels_can_be_trained_on() -> None:
             with pytest.raises(BadInput, match=f"^dataset: '{name}' .*labels") as caught:
                 Spec(dataset=name).require_labels()
             assert "one of digits, moons" in caught.value.allowed
+
+
+WITHOUT_ANSWER = [
+    ("looks_linear", {"width": 5}, "an even width"),
+    ("kumar", {}, "a slope at 0, where ReLU has none"),
+    ("edge_of_chaos(sigma_b=0.1)", {}, ""),
+    ('custom(standard_deviation="1/(layer-3)**2")', {}, "has none"),
+    ('custom(standard_deviation="layer-4")', {}, "above 0"),
+    ('custom(standard_deviation="log(5-layer)")', {}, "above 0"),  # the output layer alone
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "allowed"), WITHOUT_ANSWER)
+def test_an_initializer_without_an_answer_for_a_layer_does_not_start(
+    name: str, changes: dict[str, Any], allowed: str
+) -> None:
+    spec = Spec(depth=3, initializer=name, **changes)
+    for names in ((name,), ("he_normal", name), ("zeros", name, "looks_linear")):
+        with pytest.raises(BadInput) as caught:
+            spec.require_start(names)
+        assert caught.value.field == "initializer"
+        assert caught.value.value == name
+        assert allowed in caught.value.allowed
+        assert str(caught.value).isprintable()
+    spec.require_start(())
+    spec.require_start(("he_normal",))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("looks_linear", {"width": 6}),
+        ("looks_linear", {"width": 6, "dataset": "blobs"}),  # three outputs: only mirrored sides have to be even
+        ("kumar", {"activation": "tanh"}),
+        ("edge_of_chaos", {}),
+        ("edge_of_chaos(sigma_b=0.1)", {"activation": "tanh"}),
+        ('custom(standard_deviation="1/(layer-4.5)**2")', {}),
+        ('custom(standard_deviation="log(6-layer)")', {}),
+    ],
+)
+def test_an_initializer_with_an_answer_for_every_layer_starts(name: str, changes: dict[str, Any]) -> None:
+    Spec(depth=3, **changes).require_start((name,))
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_every_initializer_has_an_answer_or_says_why_not(activation: str) -> None:
+    spec = Spec(depth=2, width=6, activation=activation)
+    refused = {}
+    for name in INITIALIZERS:
+        try:
+            spec.require_start((name,))
+        except BadInput as problem:
+            refused[name] = problem
+    for name, problem in refused.items():
+        assert (problem.field, problem.value) == ("initializer", name)
+        assert problem.allowed
+    # Few need anything of the activation.
+    assert set(refused) <= {"kumar", "edge_of_chaos"}
+    for name in set(INITIALIZERS) - set(refused):
+        for shape in spec.layer_shapes():
+            require_answer(name, shape)
 
 
 # Knobs that answer for a spec
@@ -236,6 +411,46 @@ def test_the_last_layer_of_the_shallowest_network() -> None:
     assert (shape.fan_in, shape.fan_out, shape.layer) == (8, 2, 2)
 
 
+def test_the_drawn_layer_knows_the_networks_activation() -> None:
+    spec = Spec(activation="leaky_relu(slope=0.2)")
+    assert {DistributionsKnobs(layer=layer).shape(spec).activation for layer in (1, 5, 11)} == {spec.activation}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "is_one_of_its_layers"),
+    [
+        ({}, True),
+        ({"layer": 1}, True),
+        ({"layer": 201}, True),
+        ({"fan_in": 32}, True),  # as it is anyway
+        ({"fan_in": 32, "fan_out": 32}, True),
+        ({"fan_in": 33}, False),
+        ({"fan_out": 7}, False),
+        ({"layer": 1, "fan_in": 32}, False),  # as in layer 2, but not in layer 1
+    ],
+)
+def test_a_layer_of_free_fans_is_of_no_network(knobs: dict[str, int], is_one_of_its_layers: bool) -> None:
+    spec = Spec(depth=3, width=32)
+    assert DistributionsKnobs(**knobs).network(spec) == (spec if is_one_of_its_layers else None)
+
+
+def test_knobs_of_distributions() -> None:
+    declared = {field.name: field for field in fields_of(DistributionsKnobs)}
+    order = ("initializers", "layer", "fan_in", "fan_out", "samples", "unit", "view", "image", "translate")
+    assert tuple(declared) == order
+    choices = {name: field.kind.options for name, field in declared.items() if isinstance(field.kind, Choice)}
+    assert choices == {
+        "unit": ("weight", "deviations"),
+        "view": ("density", "tails", "cumulative"),
+        "image": ("png", "svg"),
+        "translate": tuple(TRANSLATIONS),
+    }
+    assert declared["translate"].default == "torch_linear"
+    for name, options in choices.items():
+        for option in options:
+            assert getattr(DistributionsKnobs(**{name: option}), name) == option
+
+
 def test_initializers_that_go_together_are_named_once() -> None:
     assert together("he_normal", ("zeros", "he_normal", "orthogonal")) == ("he_normal", "zeros", "orthogonal")
     assert together("he_normal", ()) == ("he_normal",)
@@ -250,3 +465,13 @@ def test_lists_of_knobs_are_canonical_and_without_repetition() -> None:
             CompareKnobs(**bad)
     with pytest.raises(BadInput, match="at most 12 different values"):
         CompareKnobs(learning_rates=tuple(float(rate) for rate in range(1, 14)))
+
+
+def test_a_list_of_700_characters_is_kept_and_a_longer_one_is_refused() -> None:
+    def listed(last: int) -> tuple[str, ...]:
+        return (_custom(300, " "), _custom(198, " "), _custom(last, " "))
+
+    knobs = CompareKnobs(initializers=listed(200))
+    assert len(";".join(knobs.initializers)) == 700
+    with pytest.raises(BadInput, match="at most 700 characters together"):
+        CompareKnobs(initializers=listed(201))

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -19,17 +20,20 @@ from hypothesis import strategies as st
 
 from winit import distributions, export, permalink
 from winit.__main__ import COMMANDS, main
-from winit.activations import ACTIVATIONS
+from winit.activations import ACTIVATIONS, activation
 from winit.datasets import DATASETS, load
-from winit.fields import fields_of
-from winit.initializers import FRAMEWORKS, INITIALIZERS, LayerShape, scheme
-from winit.lenses import LENSES
+from winit.fields import BadInput, fields_of
+from winit.figures import saving
+from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, LayerShape, require_answer, scheme
+from winit.initializers.biases import BIASES
+from winit.lenses import LENSES, DistributionsKnobs
 from winit.spec import Spec
 from winit.training import STATUSES, status
+from winit.translator import TRANSLATIONS
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--depth", "2", "--width", "5", "--dataset", "moons", "--batch-size", "8", "--steps", "3"]
-MOMENTS = {"mean", "standard_deviation", "minimum", "maximum"}
+MOMENTS = {"mean", "standard_deviation", "minimum", "maximum", "kurtosis", "zero_fraction"}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +71,7 @@ def _unexplained(value: Any, path: str = "") -> Iterator[str]:
     """Yield every null that stands for a number and has no reason beside it.
 
     Nulls that say "none" rather than "not finite" are listed: a field without default, a member that did not
-    diverge, a data set without classes or of no fixed width.
+    diverge, a data set without classes or of no fixed width, an activation that torch's calculate_gain refuses.
     """
     if isinstance(value, list):
         for number, item in enumerate(value):
@@ -76,7 +80,7 @@ def _unexplained(value: Any, path: str = "") -> Iterator[str]:
         reasons = {key for key in value if "reason" in key}
         for key, item in value.items():
             here = f"{path}.{key}"
-            if item is None and key not in ("default", "diverged_at", "features", "classes"):
+            if item is None and key not in ("default", "diverged_at", "features", "classes", "torch_gain"):
                 # theory_reason and saturated_reason speak for their own keys; reasons maps keys to reasons.
                 own = {"reason"} | {name for name in reasons if key.startswith(name.removesuffix("_reason"))}
                 own |= {"theory_reason"} if "theory" in key else set()
@@ -105,18 +109,63 @@ def test_the_search_for_unexplained_nulls_finds_them() -> None:
 
 def test_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     found = _ask(capsys, "catalogue")
-    assert {"initializers", "activations", "datasets", "fields", "version"} <= set(found)
+    assert {"initializers", "activations", "datasets", "biases", "left_out", "fields", "version"} <= set(found)
     assert [record["name"] for record in found["initializers"]] == list(INITIALIZERS)
     assert [record["name"] for record in found["activations"]] == list(ACTIVATIONS)
     assert [record["name"] for record in found["datasets"]] == list(DATASETS)
+    assert [record["name"] for record in found["biases"]] == list(BIASES)
+    assert found["left_out"] == LEFT_OUT
     assert [field["name"] for field in found["fields"]] == [field.name for field in fields_of(Spec)]
-    parameters = [field for record in found["initializers"] for field in record["parameters"]]
+    lists = ("initializers", "activations", "biases")
+    for record in (record for name in lists for record in found[name]):
+        assert record["purpose"].endswith("."), record["name"]
+        assert record["source"], record["name"]
+    parameters = [field for name in lists for record in found[name] for field in record["parameters"]]
     for field in [*found["fields"], *parameters]:
         assert {"name", "default", "range", "help"} <= set(field)
         assert field["range"]
         assert field["help"]
     depth = found["fields"][0]
     assert (depth["default"], depth["range"]) == (10, "a whole number from 1 to 200")
+
+
+def test_catalogue_of_initializers_lists_every_alias_once_where_it_leads(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {record["name"]: record for record in _ask(capsys, "catalogue")["initializers"]}
+    listed = [alias for record in found.values() for alias in record["aliases"]]
+    assert sorted(listed) == sorted(INITIALIZERS.aliases)
+    for name, record in found.items():
+        for alias in record["aliases"]:
+            assert INITIALIZERS.read(alias).record.name == name
+    assert found["he_uniform"]["aliases"] == ["kaiming_uniform"]
+    assert found["constant"]["aliases"] == ["ones"]
+    assert [parameter["name"] for parameter in found["custom"]["parameters"]] == [
+        "distribution",
+        "standard_deviation",
+        "nu",
+        "share",
+    ]
+    assert found["custom"]["parameters"][1]["default"] == "gain*sqrt(1/fan_in)"
+
+
+def test_catalogue_of_activations_has_their_gains(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {record["name"]: record for record in _ask(capsys, "catalogue")["activations"]}
+    for name, record in found.items():
+        assert record["formula"] == activation(name).formula
+        assert set(record["gain"]) == {"forward", "backward"}
+        assert all(gain > 0 for gain in record["gain"].values())
+        # Where torch knows the activation, its gain is what it returns; null is what it refuses.
+        try:
+            expected = torch.nn.init.calculate_gain(name)  # type: ignore[arg-type]
+        except ValueError:
+            assert record["torch_gain"] is None or name in ("identity", "hardtanh")
+        else:
+            assert record["torch_gain"] == pytest.approx(expected)
+    assert found["relu"]["gain"]["forward"] == pytest.approx(math.sqrt(2), rel=1e-12)
+    assert found["relu"]["gain"]["backward"] == pytest.approx(math.sqrt(2), rel=1e-12)
+    assert found["identity"]["gain"]["forward"] == pytest.approx(1, rel=1e-12)
+    assert found["tanh"]["gain"]["forward"] == pytest.approx(1.5925374, rel=1e-6)
+    (slope,) = found["leaky_relu"]["parameters"]
+    assert (slope["name"], slope["default"]) == ("slope", 0.01)
 
 
 # distributions
@@ -131,6 +180,8 @@ def test_distributions(capsys: pytest.CaptureFixture[str]) -> None:
     assert [drawn["name"] for drawn in found["initializers"]] == ["he_normal", "zeros", "random_normal(stddev=0.01)"]
     for drawn in found["initializers"]:
         assert set(drawn) >= {"name", "formula", "asked", "drawn", "samples", "distinct_rows", "singular_values"}
+        assert set(drawn) >= {"atoms", "sigma_w_squared", "cost"}
+        assert drawn["cost"] > 0
         assert set(drawn["asked"]) >= MOMENTS
         assert set(drawn["drawn"]) >= MOMENTS
         assert drawn["samples"] == 1000
@@ -143,19 +194,30 @@ def test_distributions(capsys: pytest.CaptureFixture[str]) -> None:
         "standard_deviation": pytest.approx(math.sqrt(1 / 3), rel=1e-12),
         "minimum": pytest.approx(law.minimum),
         "maximum": pytest.approx(law.maximum),
+        "kurtosis": pytest.approx(law.kurtosis),
+        "zero_fraction": 0,
     }
+    assert 1.8 < he["asked"]["kurtosis"] < 3  # of a cut normal: between a uniform's and a normal's
+    assert he["sigma_w_squared"] == pytest.approx(2, rel=1e-12)
+    assert he["atoms"] == []
     # 1,000 draws: five standard errors.
     assert abs(he["drawn"]["mean"]) < 5 * math.sqrt(1 / 3 / 1000)
     assert he["drawn"]["standard_deviation"] == pytest.approx(math.sqrt(1 / 3), rel=5 / math.sqrt(2000))
     assert law.minimum <= he["drawn"]["minimum"] < he["drawn"]["maximum"] <= law.maximum
-    matrix = distributions.first_matrix("he_normal", LayerShape(6, 4, 2, 10), 3).double().numpy()
+    matrix = distributions.weights("he_normal", LayerShape(6, 4, 2, 10), 3)[0].double().numpy()
     np.testing.assert_allclose(he["singular_values"], np.linalg.svd(matrix, compute_uv=False), rtol=1e-5)
     assert he["distinct_rows"] == 4
     assert zeros["distinct_rows"] == 1
-    assert zeros["drawn"] == dict.fromkeys(MOMENTS, 0)
+    for moments in (zeros["asked"], zeros["drawn"]):
+        assert moments.pop("reasons") == {"kurtosis": "not defined, or known from the data only"}
+        assert moments == dict.fromkeys(MOMENTS, 0) | {"kurtosis": None, "zero_fraction": 1}
+    assert zeros["atoms"] == [{"value": 0, "asked": 1, "drawn": 1}]
+    assert zeros["sigma_w_squared"] == 0
     assert zeros["singular_values"] == [0, 0, 0, 0]
     assert normal["asked"]["minimum"] is None
     assert normal["asked"]["maximum"] is None
+    assert normal["asked"]["kurtosis"] == 3
+    assert normal["drawn"]["kurtosis"] == pytest.approx(3, abs=5 * math.sqrt(24 / 1000))
     assert normal["asked"]["reasons"] == {"minimum": "unbounded", "maximum": "unbounded"}
     assert (found["fan_in"], found["fan_out"]) == (6, 4)
 
@@ -178,12 +240,155 @@ def test_distinct_rows_of_equal_neurons(capsys: pytest.CaptureFixture[str], text
     assert found["initializers"][0]["distinct_rows"] == 1
 
 
-@pytest.mark.parametrize("text", [*INITIALIZERS, "random_normal(mean=1e30, stddev=1e30)"])
-def test_distributions_of_every_initializer(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    for fans in (("1", "1"), ("3", "2")):
-        _ask(
-            capsys, "distributions", "--fan-in", fans[0], "--fan-out", fans[1], "--samples", "7", "--initializer", text
-        )
+EVERY_INITIALIZER = [*INITIALIZERS, "random_normal(mean=1e30, stddev=1e30)", "custom(distribution=two_point)"]
+
+
+@pytest.mark.parametrize("text", EVERY_INITIALIZER)
+@pytest.mark.parametrize("phi", ["relu", "tanh"])
+@pytest.mark.parametrize("fans", [(1, 1), (3, 2)], ids=str)
+def test_distributions_of_every_initializer(
+    capsys: pytest.CaptureFixture[str], text: str, phi: str, fans: tuple[int, int]
+) -> None:
+    arguments = ["--fan-in", str(fans[0]), "--fan-out", str(fans[1]), "--samples", "7", "--activation", phi]
+    arguments += ["--initializer", text]
+    refusal = None
+    try:
+        require_answer(text, LayerShape(*fans, 2, 10, phi))
+    except BadInput as problem:
+        refusal = f"{problem}\n"
+    if refusal is None:
+        _ask(capsys, "distributions", *arguments)
+    else:
+        assert main(["distributions", *arguments]) == 2
+        assert capsys.readouterr() == ("", refusal)
+
+
+@pytest.mark.parametrize("names", [("looks_linear", "zeros"), ("zeros", "looks_linear")])
+def test_an_initializer_without_an_answer_for_the_layer_is_bad_input(
+    capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    flags = [text for name in names for text in ("--initializer", name)]
+    arguments = ["distributions", "--width", "5", "--samples", "10", *flags]
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("initializer: 'looks_linear' is not allowed; give it an even width")
+    # The drawn layer decides: the output layer mirrors its inputs alone, and here there are ten of them.
+    _ask(capsys, *arguments, "--layer", "201", "--fan-in", "10")
+
+
+def test_distributions_of_what_depends_on_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--width", "16", "--samples", "256", "--initializer", "lsuv")
+    (found,) = _ask(capsys, "distributions", *arguments)["initializers"]
+    assert found["asked"]["standard_deviation"] is None
+    assert found["sigma_w_squared"] is None
+    assert found["reasons"]["sigma_w_squared"] == "not defined, or known from the data only"
+    assert found["drawn"]["standard_deviation"] > 0
+    # Free fans are no layer of the network: then it fits to N(0, 1) inputs, which the data do not touch.
+    moons, blobs = (
+        _ask(capsys, "distributions", *arguments, *data, "--fan-in", "20")["initializers"][0]["drawn"]
+        for data in (("--dataset", "moons"), ("--dataset", "blobs"))
+    )
+    assert moons == blobs
+
+
+def test_atoms_are_the_values_that_carry_probability(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _ask(
+        capsys,
+        *("distributions", "--fan-in", "40", "--fan-out", "40", "--samples", "1600"),
+        *("--initializer", "sparse(sparsity=0.25)", "--initializer", "custom(distribution=rademacher)"),
+        *("--initializer", "custom(distribution=two_point, share=0.2)", "--initializer", "random_normal"),
+    )
+    sparse, rademacher, two_point, normal = found["initializers"]
+    assert sparse["atoms"] == [{"value": 0, "asked": 0.25, "drawn": 0.25}]
+    assert (sparse["asked"]["zero_fraction"], sparse["drawn"]["zero_fraction"]) == (0.25, 0.25)
+    for drawn, asked in ((rademacher, [0.5, 0.5]), (two_point, [0.1, 0.8, 0.1])):
+        assert [atom["asked"] for atom in drawn["atoms"]] == pytest.approx(asked)
+        assert sum(atom["drawn"] for atom in drawn["atoms"]) == pytest.approx(1)
+        for atom in drawn["atoms"]:
+            spread = math.sqrt(atom["asked"] * (1 - atom["asked"]) / 1600)
+            assert atom["drawn"] == pytest.approx(atom["asked"], abs=5 * spread)
+    assert normal["atoms"] == []
+    assert normal["asked"]["zero_fraction"] == 0
+
+
+@pytest.mark.parametrize("knob", [("--view", "tails"), ("--view", "cumulative"), ("--unit", "deviations")])
+def test_how_a_figure_is_drawn_changes_no_number(capsys: pytest.CaptureFixture[str], knob: tuple[str, str]) -> None:
+    arguments = ("distributions", *TINY, "--samples", "10")
+    one, other = _ask(capsys, *arguments), _ask(capsys, *arguments, *knob)
+    for found in (*one["initializers"], *other["initializers"]):
+        del found["cost"]  # measured anew
+    assert one == other
+
+
+# translate
+
+
+@pytest.mark.parametrize("slug", list(TRANSLATIONS))
+def test_translate(capsys: pytest.CaptureFixture[str], slug: str) -> None:
+    for fans in ((64, 64), (1, 1), (3, 2)):
+        found = _ask(capsys, "translate", "--translate", slug, "--fan-in", str(fans[0]), "--fan-out", str(fans[1]))
+        assert set(found) >= {"slug", "framework", "written", "initializer", "bias", "trap", "sentence", "lines"}
+        assert found["slug"] == slug
+        law = scheme(found["initializer"]).law(LayerShape(*fans, 2, 10))
+        assert found["mean"] == pytest.approx(law.mean)
+        assert found["standard_deviation"] == pytest.approx(law.standard_deviation)
+        assert found["sigma_w_squared"] == pytest.approx(fans[0] * law.variance)
+        assert found["sentence"].endswith(".")
+        assert list(found["lines"]) == list(FRAMEWORKS)
+
+
+def test_translate_by_default_is_torchs_own_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _ask(capsys, "translate")
+    assert (found["slug"], found["initializer"]) == (DistributionsKnobs().translate, "torch_default")
+    assert found["sigma_w_squared"] == pytest.approx(1 / 3)
+
+
+# Figures in files
+
+
+def test_distributions_writes_its_figure(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "weights.html"
+    arguments = ("distributions", *TINY, "--samples", "10", "--initializer", "orthogonal")
+    found = _ask(capsys, *arguments, "--figure", str(target))
+    text = target.read_text(encoding="utf-8")
+    assert "orthogonal" in text
+    assert "Density of the weights" in text
+    assert [drawn["name"] for drawn in found["initializers"]] == ["orthogonal"]
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("weights.gif", ".html, .png, .svg"), ("weights", ".html"), ("missing/weights.html", "written")],
+)
+def test_a_figure_that_cannot_be_written_is_bad_input(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, allowed: str
+) -> None:
+    assert main(["distributions", *TINY, "--samples", "10", "--figure", str(tmp_path / name)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("figure: '")
+    assert allowed in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_installed", [False, True], ids=["without kaleido", "without a browser"])
+def test_a_picture_needs_what_may_be_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool
+) -> None:
+    def missing(chart: go.Figure, *arguments: Any, **options: Any) -> None:
+        raise RuntimeError("\n\nKaleido requires Google Chrome to be installed.\n")  # as it says so, in several lines
+
+    monkeypatch.setattr(go.Figure, "write_image", missing)
+    monkeypatch.setattr(saving, "find_spec", lambda name: object() if is_installed else None)
+    assert main(["distributions", *TINY, "--samples", "10", "--figure", str(tmp_path / "weights.png")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.count("is not allowed") == 1
+    assert ("no Chromium" if is_installed else "install the package kaleido") in printed.err
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
@@ -429,6 +634,45 @@ def test_code(capsys: pytest.CaptureFixture[str], framework: str) -> None:
     compile(found["code"], "<code>", "exec")
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["--initializer", 'custom(standard_deviation="sqrt(2/fan_in)")'],
+        ["--initializer", "kumar", "--activation", "tanh"],
+        ["--initializer", "lsuv"],
+        ["--initializer", "looks_linear", "--bias", "constant(value=0.5)"],
+        ["--initializer", "sparse_martens", "--bias", "normal(stddev=0.1)"],
+    ],
+    ids=str,
+)
+def test_code_of_new_kinds(capsys: pytest.CaptureFixture[str], framework: str, changes: list[str]) -> None:
+    found = _ask(capsys, "code", "--framework", framework, *changes)
+    compile(found["code"], "<code>", "exec")
+
+
+@pytest.mark.parametrize("lens", ["signal", "train", "compare"])
+def test_a_network_that_cannot_start_is_bad_input(capsys: pytest.CaptureFixture[str], lens: str) -> None:
+    for arguments in (["--initializer", "kumar"], ["--width", "5", "--initializer", "looks_linear"]):
+        assert main([lens, "--steps", "2", "--seeds", "1", *arguments]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1
+        assert printed.err.startswith(f"initializer: '{arguments[-1]}' is not allowed; give it ")
+
+
+@pytest.mark.parametrize("bias", ["zeros", "constant(value=0.5)", "normal(stddev=0.1)", "log_prior"])
+@pytest.mark.parametrize("output", ["same", "zeros", "small"])
+def test_train_with_biases_and_an_output_rule(capsys: pytest.CaptureFixture[str], bias: str, output: str) -> None:
+    found = _ask(capsys, "train", *TINY, "--seeds", "1", "--bias", bias, "--output", output)
+    assert (found["spec"]["bias"], found["spec"]["output"]) == (bias, output)
+    _hold_members(found)
+    if output == "zeros" and bias in ("zeros", "log_prior"):
+        # All that is left are the biases of the output: guessing evenly, or the class frequencies.
+        expected = math.log(2) if bias == "zeros" else found["constant_loss"]
+        assert found["members"][0]["loss"][0] == pytest.approx(expected, abs=0.01)
+
+
 @pytest.mark.parametrize("slug", [slug or "home" for slug in LENSES])
 def test_link_opens_what_was_asked(capsys: pytest.CaptureFixture[str], slug: str) -> None:
     found = _ask(capsys, "link", slug, "--depth", "30", "--initializer", "random_normal(stddev=1e-10)")
@@ -458,7 +702,8 @@ def test_every_field_is_a_flag_with_dashes(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("lens", "flags"),
     [
-        ("distributions", ["--fan-in", "--fan-out", "--samples", "--initializer"]),
+        ("distributions", ["--fan-in", "--fan-out", "--samples", "--initializer", "--view", "--figure"]),
+        ("translate", ["--translate", "--fan-in", "--fan-out"]),
         ("signal", ["--seeds"]),
         ("train", ["--seeds", "--every"]),
         ("compare", ["--initializers", "--seeds", "--learning-rates"]),
@@ -468,7 +713,7 @@ def test_every_field_is_a_flag_with_dashes(capsys: pytest.CaptureFixture[str]) -
 def test_flags_of_the_contract(capsys: pytest.CaptureFixture[str], lens: str, flags: list[str]) -> None:
     assert main([lens, "-h"]) == 0
     text = capsys.readouterr().out
-    for flag in [*flags, "--batch-size", "--learning-rate", "--seed"]:
+    for flag in [*flags, "--batch-size", "--learning-rate", "--seed", "--bias", "--output"]:
         assert f"{flag} VALUE" in text
 
 
@@ -485,8 +730,10 @@ def test_the_spec_is_given_back_whole(capsys: pytest.CaptureFixture[str]) -> Non
     given_spec = {
         "depth": 3,
         "width": 7,
-        "activation": "gelu",
-        "initializer": "orthogonal(gain=2)",
+        "activation": "leaky_relu(slope=0.2)",
+        "initializer": 'custom(standard_deviation="2/fan_in")',
+        "bias": "constant(value=0.5)",
+        "output": "small",
         "dataset": "xor",
         "batch_size": 5,
         "optimizer": "adam",
@@ -512,7 +759,7 @@ def test_help_is_not_an_error(capsys: pytest.CaptureFixture[str], arguments: lis
 
 BAD_NUMBERS = ["", " ", "nan", "inf", "-inf", "1e999", "9" * 400, "x", "1 ", "True", "\0", "1\n2", "-1", "１", "\udcff"]
 BAD: list[tuple[list[str], str, str]] = [
-    (["fly"], "lens", "one of catalogue, distributions, signal, train, compare, code, link"),
+    (["fly"], "lens", "one of catalogue, distributions, signal, train, compare, translate, code, link"),
     (["Train"], "lens", "one of"),
     ([""], "lens", "one of"),
     (["--depth", "3"], "lens", "one of"),
@@ -548,6 +795,16 @@ BAD: list[tuple[list[str], str, str]] = [
     (["train", "--initializer", "random_normal(stddev=nan)"], "initializer", "for stddev a number from 0 to 1e+30"),
     (["train", "--initializer", "random_uniform(minval=1)"], "initializer", "minval below maxval"),
     (["train", "--initializer", "x" * 10_000], "initializer", "at most 300 characters"),
+    (["train", "--initializer", "custom(standard_deviation=fan_inn)"], "initializer", "for standard_deviation an expr"),
+    (["train", "--initializer", "custom(standard_deviation=sqrt(2))"], "initializer", 'text in "quotes"'),
+    (["signal", "--initializer", "custom(standard_deviation=-1)"], "initializer", "a finite number above 0"),
+    (["train", "--activation", "leaky_relu(slope=11)"], "activation", "for slope a number from -10 to 10"),
+    (["train", "--activation", "leaky_relu(slop=1)"], "activation", "did you mean slope?"),
+    (["train", "--activation", "relu(slope=1)"], "activation", "no parameters"),
+    (["train", "--bias", "constnt"], "bias", "did you mean constant?"),
+    (["train", "--bias", "normal(stddev=-1)"], "bias", "for stddev a number from 0 to"),
+    (["train", "--output", "tiny"], "output", "one of same, zeros, small"),
+    (["code", "--initializer", "kumar"], "initializer", "a slope at 0, where ReLU has none"),
     (["train", "--dataset", "gaussian"], "dataset", "one of digits, moons"),
     (["train", "--dataset", "iris"], "dataset", "one of digits"),
     (["compare", "--dataset", "gaussian"], "dataset", "one of digits, moons"),
@@ -563,8 +820,11 @@ BAD: list[tuple[list[str], str, str]] = [
     (["distributions", "--samples", "0"], "samples", "a whole number from 1 to 1000000"),
     (["distributions", "--fan-in", "1025"], "fan_in", "a whole number from 1 to 1024"),
     (["distributions", "--layer", "202"], "layer", "a whole number from 1 to 201"),
-    (["distributions", "--initializer", "zeros", "--initializer", "ones"], "initializers", "one of zeros"),
-    (["code", "--framework", "tensorflow"], "framework", "one of keras, torch, jax"),
+    (["distributions", "--view", "tail"], "view", "did you mean tails?"),
+    (["distributions", "--image", "jpg"], "image", "one of png, svg"),
+    (["translate", "--translate", "torch_liner"], "translate", "did you mean torch_linear?"),
+    (["distributions", "--initializer", "zeros", "--initializer", "ons"], "initializers", "one of zeros"),
+    (["code", "--framework", "tensorflow"], "framework", "one of torch, keras, jax, flax"),
     (["link"], "page", "one of home, distributions"),
     (["link", "train"], "page", "one of home, distributions, signal, live, compare"),
     (["link", "live", "--samples", "3"], "flag", "--depth"),
@@ -587,7 +847,7 @@ def test_bad_input_exits_with_2_and_one_line(
     assert printed.err.count("\n") == 1
     line = printed.err.removesuffix("\n")
     assert line.isprintable()
-    assert len(line) < 1000
+    assert len(line) < (2000 if field == "translate" else 1000)  # which lists many names
     assert line.startswith(f"{field}: '")
     assert " is not allowed; give " in line
     assert allowed in line
@@ -637,7 +897,7 @@ def test_a_process_refuses_bytes_that_are_not_text_in_one_line() -> None:
     assert done.returncode == 2
     assert done.stdout == b""
     assert done.stderr.count(b"\n") == 1
-    assert done.stderr.startswith(b"activation: 're\\udcff\\nlu' is not allowed; give one of identity, relu")
+    assert done.stderr.startswith(b"activation: 're\\udcff\\nlu' is not allowed; give a name, or name(parameter=")
 
 
 def test_a_figure_has_at_most_a_million_samples(capsys: pytest.CaptureFixture[str]) -> None:

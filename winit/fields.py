@@ -19,8 +19,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
 _REAL = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 TEXT_LIMIT = 300
 """Longest text of one value, in characters."""
-LIST_LIMIT = 750
-"""Longest text of a list, in characters: with one value and all numbers an address stays under its limit."""
+LIST_LIMIT = 700
+"""Longest text of a list of texts, in characters: with all other fields an address stays under its limit."""
 
 _SHOWN_LIMIT = 60
 
@@ -230,10 +230,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Several:
-    """A list without repetition of at most `maximum` values of one kind; written joined by `;`."""
+    """A list without repetition of at most `maximum` values of one kind; written joined by `;`, within `limit`."""
 
     kind: Kind
     maximum: int
+    limit: int = LIST_LIMIT
 
     @property
     def allowed(self) -> str:
@@ -251,8 +252,8 @@ class Several:
         values = tuple(self.kind.check(item) for item in value)
         if len(set(values)) < len(values):
             raise Refused(self.allowed)
-        if len(self.write(values)) > LIST_LIMIT:
-            raise Refused(f"at most {LIST_LIMIT} characters together, {self.allowed}")
+        if len(self.write(values)) > self.limit:
+            raise Refused(f"at most {self.limit} characters together, {self.allowed}")
         return values
 
     def write(self, value: tuple[Any, ...]) -> str:
@@ -276,7 +277,7 @@ class Field:
 
     def read(self, text: str) -> Any:
         """Return the value of a text, or raise `BadInput`."""
-        limit = LIST_LIMIT if isinstance(self.kind, Several) else TEXT_LIMIT
+        limit = self.kind.limit if isinstance(self.kind, Several) else TEXT_LIMIT
         if len(text) > limit:
             raise BadInput(self.name, text, f"at most {limit} characters: {self.kind.allowed}")
         return self._held(text, self.kind.read, text)

@@ -127,7 +127,7 @@ class CompareKnobs(Declared):
     )
     learning_rates: tuple[float, ...] = declare(
         (),
-        Several(Real(0.0, 1e10, exclusive=True), 12),
+        Several(Real(0.0, 1e10, exclusive=True), 12, limit=120),
         label="Learning rates",
         help="Rates to try for each initializer, chosen on one half of the seeds and scored on the other. "
         "Empty: the network's own.",

@@ -114,7 +114,9 @@ def _is_narrow(one: Drawn) -> bool:
 
 def _floor(pairs: Sequence[tuple[Drawn, float]]) -> float:
     """Return the lowest density of a logarithmic axis: half that of a bin with one weight in it."""
-    least = [scale * one.heights[one.heights > 0].min() for one, scale in pairs if len(one.heights)]
+    least = [
+        scale * one.heights[one.heights > 0].min() for one, scale in pairs if len(one.heights) and not _is_narrow(one)
+    ]
     return 0.5 * float(min(least, default=1e-3))
 
 

@@ -25,20 +25,20 @@ def save(chart: go.Figure, name: str) -> None:
 
     Raises `BadInput` where the file cannot be written, or the format needs what is not installed.
     """
+    is_page = name.lower().endswith(".html")
+    if not is_page and find_spec("kaleido") is None:
+        raise BadInput("figure", name, "a name that ends in .html, or install the package kaleido and Chromium")
     # Streamlit's page gives the browser its font; a file names one that is near it.
     chart = go.Figure(chart).update_layout(
         paper_bgcolor=LIGHT.page, plot_bgcolor=LIGHT.page, font_family="Source Sans Pro, sans-serif"
     )
     try:
-        if name.lower().endswith(".html"):
+        if is_page:
             chart.write_html(name, include_plotlyjs=True)
-        elif find_spec("kaleido") is None:
-            raise BadInput("figure", name, "a name that ends in .html, or install the package kaleido and Chromium")
         else:
             chart.write_image(name, width=_SIZE, scale=2)
     except OSError as problem:
         raise BadInput("figure", name, f"a file that can be written ({problem.strerror or problem})") from None
     except (RuntimeError, ValueError) as problem:
-        raise BadInput(
-            "figure", name, f"a name that ends in .html: no Chromium was found to draw it ({problem})"
-        ) from None
+        reason = str(problem).strip().partition("\n")[0]
+        raise BadInput("figure", name, f"a name that ends in .html: no Chromium drew it ({reason})") from None

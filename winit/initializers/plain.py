@@ -166,8 +166,8 @@ RECORDS = (
             function="{function}",
             notes={
                 "torch": "trunc_normal_ takes its bounds as values, not in standard deviations.",
-                "keras": "TruncatedNormal cuts at two standard deviations only; on the torch backend it gives up after four "
-                "tries and leaves about 5 weights in a million beyond them.",
+                "keras": "TruncatedNormal cuts at two standard deviations only; on the torch backend it gives up after "
+                "four tries and leaves about 5 weights in a million beyond them.",
                 "jax": "jax.nn.initializers.truncated_normal(stddev=0.01, lower=-2, upper=2) has mean 0 only.",
             },
         ),
