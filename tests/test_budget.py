@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,16 +14,17 @@ from winit.budget import Limit, Price, comparison_price, signal_price, training_
 from winit.datasets import DATASETS
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs
-from winit.spec import OPTIMIZERS, Spec
+from winit.optimizers import OPTIMIZERS
+from winit.spec import Spec
 
 BASE = Spec(depth=5, width=40, batch_size=32, steps=200)
 SPECS = st.builds(
     Spec,
     depth=st.integers(1, 200),
-    width=st.integers(1, 1024),
+    width=st.integers(1, 1024) | st.lists(st.integers(1, 1024), min_size=2, max_size=16).map(tuple),
     dataset=st.sampled_from(list(DATASETS)),
     batch_size=st.integers(1, 4096),
-    optimizer=st.sampled_from(OPTIMIZERS),
+    optimizer=st.sampled_from(list(OPTIMIZERS)),
     steps=st.integers(1, 100_000),
 )
 
@@ -44,9 +47,16 @@ def test_training_costs_more_with_each_field(field: str, factor: int) -> None:
 @given(spec=SPECS, members=st.integers(1, 600), recorded=st.integers(1, 100), data=st.data())
 def test_training_never_costs_less_for_more(spec: Spec, members: int, recorded: int, data: Any) -> None:
     cheap = training_price(spec, members, recorded)
+    # One width more for each layer, where there are several; the depth is theirs.
+    wider = data.draw(
+        st.tuples(*[st.integers(units, 1024) for units in spec.widths]) if spec.depth <= 16 else st.none()
+    )
+    changes: list[dict[str, Any]] = [{"width": wider}] if wider else []
     for field, largest in (("depth", 200), ("width", 1024), ("batch_size", 4096), ("steps", 100_000)):
-        more = data.draw(st.integers(getattr(spec, field), largest))
-        dear = training_price(spec.replace(**{field: more}), members, recorded)
+        if not isinstance(spec.width, tuple) or field not in ("depth", "width"):
+            changes.append({field: data.draw(st.integers(getattr(spec, field), largest))})
+    for change in changes:
+        dear = training_price(spec.replace(**change), members, recorded)
         assert dear.multiply_adds >= cheap.multiply_adds
         assert dear.seconds >= cheap.seconds
         # gaussian is as wide as the network on both sides; the others keep their inputs.
@@ -57,8 +67,24 @@ def test_training_never_costs_less_for_more(spec: Spec, members: int, recorded: 
 
 @pytest.mark.parametrize("members", [1, 40])
 def test_optimizers_that_remember_more_take_more_memory(members: int) -> None:
-    found = [training_price(BASE.replace(optimizer=optimizer), members).bytes for optimizer in OPTIMIZERS]
-    assert found == sorted(set(found))
+    found = {name: training_price(BASE.replace(optimizer=name), members).bytes for name in OPTIMIZERS}
+    assert {kept.BUFFERS for kept in OPTIMIZERS.values()} == {0, 1, 2}
+    for one, other in product(OPTIMIZERS, repeat=2):
+        more = OPTIMIZERS[one].BUFFERS - OPTIMIZERS[other].BUFFERS
+        assert np.sign(found[one] - found[other]) == np.sign(more)
+
+
+@pytest.mark.parametrize("members", [1, 40])
+def test_each_width_is_counted(members: int) -> None:
+    prices = [training_price(BASE.replace(width=width), members) for width in ("8-8-8", "8-16-8", "8-16-9", "64-16-9")]
+    assert all(_grows(small, large) for small, large in pairwise(prices))
+    signals = [signal_price(BASE.replace(width=width), members, 64) for width in ("8-8-8", "8-16-8", "64-16-8")]
+    assert all(_grows(small, large) for small, large in pairwise(signals))
+    spec = Spec(width=(10, 20, 5), dataset="moons", batch_size=8, steps=100)
+    weights = 2 * 10 + 10 * 20 + 20 * 5 + 5 * 2
+    assert training_price(spec, 3, recorded=0).multiply_adds == 3 * weights * 8 * 100 * 3
+    # The same as one number and as one for each layer.
+    assert training_price(Spec(depth=3, width=8), members) == training_price(Spec(width=(8, 8, 8)), members)
 
 
 def test_the_learning_rate_and_the_seed_cost_nothing() -> None:

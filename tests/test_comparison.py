@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from winit import comparison
-from winit.comparison import INTERVAL_SEEDS, conclude, interquartile_mean, members, score, start
+from winit.comparison import INTERVAL_SEEDS, conclude, interquartile_mean, members, score, scores, start
+from winit.datasets import ACCURACY, DATASETS, R_SQUARED
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs
 from winit.network import Member
 from winit.spec import Spec
 from winit.training import STATUSES, History
+from winit.ui import answers
 
 Array = NDArray[np.float64]
 CHANCE = 0.2
@@ -31,15 +33,16 @@ def _history(
     losses: Mapping[tuple[str, float], Sequence[float]] | None = None,
     statuses: Mapping[tuple[str, float, int], str] | None = None,
     seeds: Sequence[int] | None = None,
+    dataset: str = "digits",
 ) -> History:
-    """Return a finished history from the accuracy of each seed, by initializer and learning rate."""
+    """Return a finished history from the score of each seed, by initializer and learning rate."""
     seeds = seeds or range(len(next(iter(accuracies.values()))))
     runs = [(name, rate, seed) for name, rate in accuracies for seed in seeds]
     final = np.array([value for values in accuracies.values() for value in values], dtype=float)
     loss = np.array([value for values in losses.values() for value in values]) if losses else 1 - final
     told = tuple((statuses or {}).get(run, "learned") for run in runs)
     return History(
-        spec=Spec(),
+        spec=Spec(dataset=dataset),
         members=tuple(Member(name, seed, rate) for name, rate, seed in runs),
         steps=(0, 300),
         loss=np.stack([np.ones_like(loss), loss], axis=1),
@@ -51,7 +54,7 @@ def _history(
         final_test_accuracy=final,
         statuses=told,
         constant_loss=1.0,
-        chance=CHANCE,
+        chance=0.0 if DATASETS[dataset].is_regression else CHANCE,
     )
 
 
@@ -212,6 +215,87 @@ def test_the_winner_does_not_depend_on_who_is_named_first() -> None:
     one, other = conclude(_history(accuracies)), conclude(_history(backwards))
     assert [rank.initializer for rank in one.ranking] == [rank.initializer for rank in other.ranking]
     assert [rank.score for rank in one.ranking] == [rank.score for rank in other.ranking]
+
+
+# A regression: R² instead of accuracy
+
+
+def test_what_is_scored_follows_the_data() -> None:
+    for name, record in DATASETS.items():
+        if record.has_labels:
+            found = conclude(_history({("zeros", 0.1): (0.5,)}, dataset=name))
+            assert found.measure is (R_SQUARED if record.is_regression else ACCURACY)
+
+
+def test_a_negative_r_squared_counts_as_it_is_and_a_diverged_run_as_0() -> None:
+    history = _history(
+        {("he_normal", 0.1): (0.9, -3.0, -1e9, np.nan, np.inf, -0.2)},
+        statuses={("he_normal", 0.1, seed): "diverged" for seed in (2, 3)},
+        dataset="wave",
+    )
+    # A run that is finite on the training part and not on the test part has no R² either.
+    assert scores(history).tolist() == [0.9, -3.0, 0.0, 0.0, 0.0, -0.2]
+    rank = conclude(history).ranking[0]
+    assert rank.score == score(np.array([0.9, -3.0, 0.0, 0.0, 0.0, -0.2]))
+    assert rank.score.median == 0
+
+
+def test_a_rate_is_chosen_by_r_squared() -> None:
+    history = _history(
+        {("zeros", 0.1): (-0.5,) * 4, ("zeros", 1.0): (0.9, -9.0, 0.9, -9.0), ("zeros", 2.0): (np.nan,) * 4},
+        statuses={("zeros", 2.0, seed): "diverged" for seed in range(4)},
+        dataset="hills",
+    )
+    # Seeds 0 and 2 like 1.0, which sends 1 and 3 there; those would rather diverge.
+    assert conclude(history).ranking[0].learning_rates == (2.0, 1.0)
+
+
+def test_the_answer_is_in_what_is_scored() -> None:
+    values = {("he_normal", 0.1): (0.90, 0.91, 0.92), ("lecun_normal", 0.1): (0.70, 0.71, 0.72)}
+    for dataset, lead, spread, alone in (
+        ("wave", "by 0.2 of test R²", "spread (0.02)", "a test R² of 0.91"),
+        ("digits", "by 20 points of test accuracy", "spread (2)", "a test accuracy of 91%"),
+    ):
+        said = answers.comparison(conclude(_history(values, dataset=dataset)))
+        assert lead in said
+        assert spread in said
+        lost = {("lecun_normal", 0.1, seed): "diverged" for seed in range(3)}
+        assert alone in answers.comparison(conclude(_history(values, statuses=lost, dataset=dataset)))
+
+
+def test_nobody_leads_by_nothing() -> None:
+    """Equal but for rounding: the mean of two middle ones, or the same number reached by another path."""
+    for seeds, said in (((0.1 + 0.2, 0.5), "with a median test accuracy of 40%: a tie"), ((0.3,), "add seeds")):
+        others = tuple(0.3 if value < 0.4 else value for value in seeds)
+        found = answers.comparison(conclude(_history({("he_normal", 0.1): seeds, ("lecun_normal", 0.1): others})))
+        assert "are level" in found
+        assert said in found
+
+
+def test_a_diverged_run_does_not_widen_the_spread_beyond_0() -> None:
+    """It ended at an R² of -1e20 and counts as 0, in the sentence as in the score."""
+    values = {("he_normal", 0.1): (0.9, 0.8, -1e20), ("lecun_normal", 0.1): (0.1, 0.1, 0.1)}
+    found = conclude(_history(values, statuses={("he_normal", 0.1, 2): "diverged"}, dataset="wave"))
+    assert "by 0.7 of test R², less than 3 seeds spread (0.9): a tie" in answers.comparison(found)
+
+
+def test_a_comparison_of_a_regression_from_start_to_end() -> None:
+    spec = Spec(depth=2, width=16, steps=60, initializer="glorot_normal", dataset="diabetes")
+    training = start(spec, CompareKnobs(initializers=("zeros", "random_normal(stddev=1e18)"), seeds=3), every=60)
+    for _ in training:
+        pass
+    found = conclude(training.history())
+    assert found.measure is R_SQUARED
+    assert found.history.chance == 0
+    glorot, zeros, huge = sorted(found.ranking, key=lambda rank: min(rank.runs))
+    assert glorot.counts["learning"] + glorot.counts["learned"] == 3
+    assert zeros.counts["stalled"] == 3
+    assert huge.counts["diverged"] == 3
+    assert huge.score.median == 0
+    assert all(np.isfinite([rank.score.median, rank.score.iqm]).all() for rank in found.ranking)
+    assert zeros.score.median == pytest.approx(0, abs=0.1)
+    assert found.ranking[0] is glorot
+    assert 0.1 < glorot.score.median < 0.8
 
 
 def test_counts_name_every_status() -> None:

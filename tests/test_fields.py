@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winit.fields import (
+    LIST_LIMIT,
+    TEXT_LIMIT,
     BadInput,
     Choice,
     Declared,
@@ -356,24 +358,32 @@ def test_a_message_is_one_printable_line_whatever_the_value(first: str, second: 
             assert str(problem).isprintable()  # noqa: PT017
 
 
-def test_text_of_more_than_300_characters_is_refused_before_it_is_read() -> None:
+def test_text_beyond_its_limit_is_refused_before_it_is_read() -> None:
     def explode(text: str) -> str:
         raise AssertionError("was read")
 
     field = Field("word", "x", Form((), explode), "Word", "")
-    with pytest.raises(BadInput, match="at most 300 characters"):
-        field.read("x" * 301)
+    with pytest.raises(BadInput, match=f"at most {TEXT_LIMIT} characters"):
+        field.read("x" * (TEXT_LIMIT + 1))
     with pytest.raises(AssertionError):
-        field.read("x" * 300)
+        field.read("x" * TEXT_LIMIT)
 
 
-def test_a_list_has_a_limit_of_its_own() -> None:
-    field = Field("words", (), Several(WORD, 3), "Words", "")
-    words = ["a" * 250, "b" * 250, "c" * 198]
+@pytest.mark.parametrize("limit", [None, 60, LIST_LIMIT + 100])
+def test_a_list_has_a_limit_of_its_own(limit: int | None) -> None:
+    kind = Several(WORD, 3) if limit is None else Several(WORD, 3, limit=limit)
+    most = limit or LIST_LIMIT
+    field = Field("words", (), kind, "Words", "")
+    words = ["a" * (most // 3), "b" * (most // 3), "c" * (most - 2 * (most // 3) - 2)]
+    assert len(";".join(words)) == most
     assert field.read(";".join(words)) == tuple(word.upper() for word in words)
-    for refuse in (lambda: field.read("x" * 701), lambda: field.check(["A" * 250, "B" * 250, "C" * 199])):
-        with pytest.raises(BadInput, match="at most 700 characters"):
+    assert field.check(words) == tuple(word.upper() for word in words)
+    longer = [*words[:2], words[2] + "c"]
+    for refuse in (lambda: field.read("x" * (most + 1)), lambda: field.read(";".join(longer))):
+        with pytest.raises(BadInput, match=f"at most {most} characters"):
             refuse()
+    with pytest.raises(BadInput, match=f"at most {most} characters together"):
+        field.check(longer)
 
 
 # Declared

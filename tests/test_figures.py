@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 
 from winit import comparison, datasets, distributions, signal
+from winit.datasets import ACCURACY, DATASETS, R_SQUARED, Data, Measure, load
 from winit.fields import Choice, Refused, fields_of
 from winit.figures import comparison as comparison_figures
 from winit.figures import distributions as distribution_figures
@@ -20,8 +23,10 @@ from winit.figures import training as training_figures
 from winit.figures.palette import DARK, LIGHT, TOKENS, Palette, styles
 from winit.initializers import FAMILIES, INITIALIZERS, LayerShape
 from winit.lenses import CompareKnobs, DistributionsKnobs
+from winit.network import Member
 from winit.spec import Spec
-from winit.training import train
+from winit.training import History, Snapshot, train
+from winit.ui import answers
 
 CONFIG = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 MODES = [("light", LIGHT), ("dark", DARK)]
@@ -327,22 +332,37 @@ def test_funnels_of_any_network(depth: int, initializer: str) -> None:
 
 
 @pytest.mark.parametrize("initializer", ["he_normal", "zeros", "random_normal(stddev=1e20)"])
-@pytest.mark.parametrize("dataset", ["digits", "blobs", "moons"])
+@pytest.mark.parametrize("dataset", ["digits", "blobs", "moons", "wine", "wave", "hills", "diabetes"])
 def test_a_run_can_be_drawn_from_its_first_step(initializer: str, dataset: str) -> None:
     spec = Spec(depth=3, width=8, steps=6, initializer=initializer, dataset=dataset)
     run = train(spec, 2)
-    look = styles([initializer], LIGHT)[initializer]
+    data, look = run.data, styles([initializer], LIGHT)[initializer]
+
+    def outputs(x: np.ndarray) -> np.ndarray:
+        return run.ensemble.outputs(torch.tensor(x).T)[:, 0].double().numpy()
+
     for _ in range(2):
         next(run)
-        training_figures.loss_curves(run.snapshots, look, run.data.constant_loss, 6, LIGHT)
-        training_figures.accuracy_curves(run.snapshots, look, 0.1, 6, LIGHT)
+        training_figures.loss_curves(run.snapshots, look, data.constant_loss, 6, LIGHT)
+        training_figures.score_curves(run.snapshots, look, data.chance, 6, LIGHT, data.measure)
         training_figures.layers(run.measure_layers(), look, LIGHT)
-        if dataset == "digits":
-            shown = run.probabilities(run.data.test_x[: training_figures.BOARD_SAMPLES])[0]
-            training_figures.board(run.data, shown, LIGHT)
-        else:
-            _, _, grid = training_figures.surface_grid(run.data)
-            training_figures.surface(run.data, run.probabilities(grid)[0], LIGHT)
+        match DATASETS[dataset].view:
+            case "board":
+                shown = run.probabilities(data.test_x[: training_figures.BOARD_SAMPLES])[0]
+                training_figures.board(data, shown, LIGHT)
+            case "regions":
+                _, _, grid = training_figures.surface_grid(data)
+                training_figures.surface(data, run.probabilities(grid)[0], LIGHT)
+            case "confusion":
+                answers = training_figures.majority(run.probabilities(data.test_x))
+                training_figures.confusion(data, answers, LIGHT)
+            case "curves":
+                training_figures.fitted_curves(data, outputs(training_figures.curve_points(data)), look, LIGHT)
+            case "heat_map":
+                _, _, grid = training_figures.surface_grid(data)
+                training_figures.heat_map(data, outputs(grid), LIGHT)
+            case "scatter":
+                training_figures.predicted_against_true(data, outputs(data.test_x), look, LIGHT)
 
 
 def test_what_is_missing_in_every_layer_is_said_for_both() -> None:
@@ -363,6 +383,294 @@ def test_the_board_shows_what_the_network_reads() -> None:
     assert "≠" in _texts(training_figures.board(data, np.roll(answers, 1, axis=1), LIGHT))
 
 
+# Regressions, and classes in a table
+
+HE = styles(["he_normal"], LIGHT)["he_normal"]
+BAD = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "huge": 1e308, "-huge": -1e308}
+
+
+def _regression(features: int, samples: int = 12) -> Data:
+    source = np.random.default_rng(0)
+    x, y = source.normal(size=(samples, features)), source.normal(size=(samples, 1))
+    parts = x.astype(np.float32), y.astype(np.float32)
+    return Data(*parts, parts[0][:5], parts[1][:5], 1)
+
+
+def _answers(data: Data, members: int) -> dict[str, np.ndarray]:
+    """Return inputs (samples, features) for each figure of a regression on which it can be drawn."""
+    points = {"predicted_against_true": len(data.test_x)}
+    if data.features == 1:
+        points["fitted_curves"] = training_figures.CURVE_POINTS
+    if data.features == 2:
+        points["heat_map"] = training_figures.SURFACE_POINTS**2
+    return {name: np.random.default_rng(1).normal(size=(members, count)) for name, count in points.items()}
+
+
+def _draw(name: str, data: Data, outputs: np.ndarray, palette: Palette) -> go.Figure:
+    if name == "heat_map":
+        return training_figures.heat_map(data, outputs, palette)
+    look = styles(["he_normal"], palette)["he_normal"]
+    return getattr(training_figures, name)(data, outputs, look, palette)
+
+
+def _numbers(chart: go.Figure) -> np.ndarray:
+    """Return every coordinate and every value of a figure's traces."""
+    found = [getattr(trace, axis) for trace in chart.data for axis in ("x", "y", "z") if hasattr(trace, axis)]
+    return np.concatenate([np.array(values, dtype=float).ravel() for values in found if values is not None])
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK, TOKENS], ids=["light", "dark", "tokens"])
+@pytest.mark.parametrize("features", [1, 2, 10])
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_regression_is_drawn_from_its_palette_alone(members: int, features: int, palette: Palette) -> None:
+    data = _regression(features)
+    allowed = {*palette.categorical, *palette.sequential, *palette.diverging, palette.ink, palette.page}
+    allowed |= {palette.stalled, palette.grid}
+    for name, outputs in _answers(data, members).items():
+        chart = _draw(name, data, outputs, palette)
+        assert chart.layout.height < 500
+        drawn = [*chart.data, *chart.layout.annotations, *chart.layout.shapes, chart.layout.xaxis, chart.layout.yaxis]
+        colours = {found for part in drawn for found in re.findall(r"#[0-9A-Fa-f]{6,8}", str(part.to_plotly_json()))}
+        assert colours <= allowed
+        assert len(colours) > 2
+        assert not any("no finite" in note.text for note in chart.layout.annotations)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", list(BAD))
+@pytest.mark.parametrize("lost", [1, 3])
+@pytest.mark.parametrize("features", [1, 2, 10])
+def test_what_diverged_leaves_a_figure_that_can_be_drawn(features: int, lost: int, bad: str) -> None:
+    """Nothing beyond what a browser draws, and the rest as it is."""
+    data = _regression(features)
+    for name, outputs in _answers(data, 3).items():
+        outputs[:lost] = BAD[bad]
+        chart = _draw(name, data, outputs, LIGHT)
+        numbers = _numbers(chart)
+        assert np.abs(numbers[~np.isnan(numbers)]).max() < 1000
+        ranges = [chart.layout.xaxis.range, chart.layout.yaxis.range]
+        assert np.isfinite(ranges).all()
+        said = "no finite prediction" in _texts(chart)
+        assert said == (lost == 3 and "huge" not in bad)
+
+
+def test_curves_and_their_median() -> None:
+    data = _regression(1)
+    inputs = training_figures.curve_points(data)
+    assert inputs.shape == (training_figures.CURVE_POINTS, 1)
+    assert inputs.dtype == np.float32
+    both = np.concatenate((data.train_x, data.test_x))
+    assert inputs.min() < both.min()
+    assert inputs.max() > both.max()
+    outputs = np.stack([np.full(len(inputs), value) for value in (0.1, 0.2, 0.9, np.nan)])
+    chart = training_figures.fitted_curves(data, outputs, HE, LIGHT)
+    train, test, *runs, median = chart.data
+    np.testing.assert_array_equal(train.y, data.train_y[:, 0])
+    np.testing.assert_array_equal(test.x, data.test_x[:, 0])
+    assert len(runs) == 4
+    np.testing.assert_allclose(median.y, 0.2)
+    assert median.line.width > 2 * max(run.line.width for run in runs)
+    low, high = chart.layout.yaxis.range
+    assert low < min(train.y)
+    assert high > max(train.y)
+
+
+def test_a_curve_is_drawn_in_the_units_of_its_input() -> None:
+    data = load("wave")
+    chart = training_figures.fitted_curves(data, np.zeros((1, training_figures.CURVE_POINTS)), HE, LIGHT)
+    low, high = chart.layout.xaxis.range
+    assert low == pytest.approx(-1.04, abs=0.02)
+    assert high == pytest.approx(1.04, abs=0.02)
+
+
+def test_a_heat_map_and_its_points_share_their_colours() -> None:
+    data = _regression(2)
+    outputs = np.zeros((2, training_figures.SURFACE_POINTS**2))
+    outputs[0], outputs[1, 0] = 0.5, np.nan
+    image, points = training_figures.heat_map(data, outputs, LIGHT).data
+    values = np.array(image.z)
+    assert values.shape == (training_figures.SURFACE_POINTS,) * 2
+    assert (values[0, 0], values[1, 1]) == (0.5, 0.25)
+    assert (image.zmin, image.zmax) == (points.marker.cmin, points.marker.cmax)
+    assert image.zmin == -image.zmax
+    assert image.colorscale == points.marker.colorscale
+    np.testing.assert_allclose(points.marker.color, data.test_y[:, 0])
+
+
+def test_predictions_lie_on_the_diagonal_where_they_are_right() -> None:
+    data = _regression(10)
+    targets = data.test_y[:, 0].astype(np.float64)
+    chart = training_figures.predicted_against_true(data, np.stack([targets, targets]), HE, LIGHT)
+    diagonal, _, points = chart.data
+    np.testing.assert_array_equal(points.x, points.y)
+    assert list(diagonal.x) == list(diagonal.y) == list(chart.layout.xaxis.range) == list(chart.layout.yaxis.range)
+    chart = training_figures.predicted_against_true(data, np.stack([targets - 0.1, targets + 0.3]), HE, LIGHT)
+    _, ranges, points = chart.data
+    np.testing.assert_allclose(points.y, targets + 0.1)
+    np.testing.assert_allclose(np.array(ranges.y).reshape(-1, 3)[:, :2], np.stack([targets - 0.1, targets + 0.3], 1))
+    # What is far off stands at the edge, and says where it is.
+    chart = training_figures.predicted_against_true(data, np.full((1, 5), 1e6), HE, LIGHT)
+    assert set(chart.data[2].y) == {chart.layout.yaxis.range[1]}
+    assert "10⁶" in chart.data[2].hovertext[0]
+
+
+def test_most_members_decide() -> None:
+    certain, leaning, other, lost = (0.0, 0.0, 1.0), (0.1, 0.5, 0.4), (0.6, 0.4, 0.0), (np.nan, 0.2, 0.3)
+    members = [[certain, certain, lost, other], [leaning, leaning, lost, lost], [leaning, other, lost, lost]]
+    # Two against one; one vote each, where the mean probability decides; nobody; the one that is left.
+    assert training_figures.majority(np.array(members)).tolist() == [1, 2, -1, 0]
+
+
+def test_a_table_of_classes_counts_every_sample() -> None:
+    data = load("wine")
+    names = DATASETS["wine"].class_names
+    for palette in (LIGHT, DARK, TOKENS):
+        chart = training_figures.confusion(data, data.test_y, palette, names=names)
+        counts = np.bincount(data.test_y)
+        assert all(f"<b>{count}</b>" in _texts(chart) for count in counts)
+        np.testing.assert_array_equal(chart.data[0].z, np.eye(3))
+        assert tuple(chart.layout.xaxis.ticktext) == tuple(chart.layout.yaxis.ticktext) == names
+        assert chart.layout.height < 400
+    chart = training_figures.confusion(data, np.zeros_like(data.test_y), LIGHT)
+    np.testing.assert_array_equal(chart.data[0].z, [[1, 0, 0]] * 3)
+    assert tuple(chart.layout.xaxis.ticktext) == ("0", "1", "2")
+    chart = training_figures.confusion(data, np.full_like(data.test_y, -1), LIGHT, names=names)
+    assert not np.array(chart.data[0].z).any()
+    assert "no finite prediction" in _texts(chart)
+
+
+@pytest.mark.parametrize(("mode", "palette"), MODES)
+def test_counts_are_readable_on_their_cells(mode: str, palette: Palette) -> None:
+    chart = training_figures.confusion(load("wine"), load("wine").test_y, palette)
+    for _, shade in chart.data[0].colorscale:
+        assert _contrast(shade, palette.ink) >= 4.5, (mode, shade)
+
+
+@pytest.mark.parametrize(
+    ("measure", "values", "low", "ticks"),
+    [
+        (ACCURACY, [0.3, 0.9], 0.0, ["0%", "25%", "50%", "75%", "100%"]),
+        (R_SQUARED, [0.3, 0.9], 0.0, ["0.00", "0.25", "0.50", "0.75", "1.00"]),
+        (R_SQUARED, [-0.3, 0.9], -0.3, ["−0.25", "0.00", "0.25", "0.50", "0.75", "1.00"]),
+        (R_SQUARED, [-1e30, np.nan, np.inf], -1.0, ["−1.00", "−0.50", "0.00", "0.50", "1.00"]),
+        (R_SQUARED, [np.nan], 0.0, ["0.00", "0.25", "0.50", "0.75", "1.00"]),
+    ],
+)
+def test_the_axis_of_a_score(measure: Measure, values: list[float], low: float, ticks: list[str]) -> None:
+    axis = training_figures.score_axis(np.array(values), measure)
+    bottom, top = axis["range"]
+    assert low - 0.05 < bottom < low
+    assert 1 < top < 1.1
+    assert axis["ticktext"] == ticks
+    assert len(axis["tickvals"]) == len(ticks)
+    assert all(bottom <= tick <= top for tick in axis["tickvals"])
+
+
+def test_a_short_dip_does_not_press_the_axis_of_a_score() -> None:
+    scores = np.append(np.linspace(0, 0.9, 99), -0.9)
+    assert training_figures.score_axis(scores, R_SQUARED, leave=0.02)["range"][0] == pytest.approx(-0.02)
+    assert training_figures.score_axis(scores, R_SQUARED)["range"][0] < -0.9
+
+
+def test_the_axis_of_the_loss_is_not_that_of_what_diverged() -> None:
+    losses = np.array([[2.0, 1e30, np.nan], [1.0, 0.5, 0.2]])
+    for rows, top in ((losses, 1.0), (losses[:1], 2.0)):
+        snapshots = _snapshots(np.zeros_like(rows), rows)
+        chart = training_figures.loss_curves(snapshots, HE, 1.0, 2, LIGHT)
+        assert chart.layout.yaxis.range[1] == pytest.approx(1.08 * top, rel=0.05)
+
+
+def _snapshots(scores: np.ndarray, losses: np.ndarray) -> list[Snapshot]:
+    """Return the steps of a run from scores and losses, (members, steps)."""
+    left = tuple(None if np.isfinite(row).all() else 3 for row in losses)
+    return [
+        Snapshot(step, loss, score, score, left, None)
+        for step, (score, loss) in enumerate(zip(scores.T, losses.T, strict=True))
+    ]
+
+
+REGRESSION_SCORES = np.array([[-9.0, -0.4, 0.2, 0.5, 0.8, 0.9], [0.0, -0.1, 0.1, np.nan, np.nan, np.nan]])
+REGRESSION_LOSSES = np.array([[10, 1.4, 0.8, 0.5, 0.2, 0.1], [1, 1.1, 0.9, np.nan, np.inf, np.nan]])
+
+
+def test_the_curves_of_a_regression_say_r_squared() -> None:
+    snapshots = _snapshots(REGRESSION_SCORES, REGRESSION_LOSSES)
+    chart = training_figures.score_curves(snapshots, HE, 0.0, 5, LIGHT, R_SQUARED)
+    said = _texts(chart)
+    assert "Test R²" in said
+    assert "the mean" in said
+    assert "accuracy" not in chart.to_json()
+    assert "chance" not in said
+    assert chart.data[0].hovertext[1] == "run 1, step 1<br>test R² −0.400"
+    assert chart.layout.yaxis.range[0] == pytest.approx(-1.04)
+    training_figures.loss_curves(snapshots, HE, 1.0, 5, LIGHT)
+    classes = training_figures.score_curves(_snapshots(*np.full((2, 1, 2), 0.5)), HE, 0.1, 5, LIGHT, ACCURACY)
+    assert {"Test accuracy", "chance"} <= {note.text for note in classes.layout.annotations}
+    assert classes.data[0].hovertext[0] == "run 1, step 0<br>test accuracy 50.0%"
+
+
+def test_the_answer_of_train_says_what_is_scored() -> None:
+    data = _regression(1)
+    losses = REGRESSION_LOSSES * data.constant_loss
+    snapshots = _snapshots(REGRESSION_SCORES, losses)
+    start = answers.training(snapshots[:1], "he_normal", data, 5)
+    assert "always predicting the mean costs" in start
+    said = answers.training(snapshots[1:2], "he_normal", data, 5)
+    assert "1 of 2 worse than predicting the mean" in said
+    assert "median test R² −0.25, from" in said
+    end = answers.training(snapshots, "he_normal", data, 5)
+    assert "1 of 2 learned and 1 of 2 :red[**diverged**], median test R² 0.90, from" in end
+    assert "guessing the class frequencies" in answers.training(snapshots[:1], "he_normal", load("wine"), 5)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("curve", list(comparison_figures.CURVES))
+def test_the_comparison_of_a_regression_says_r_squared(curve: str, palette: Palette) -> None:
+    members = (Member("he_normal", 0, 0.1), Member("glorot_normal", 0, 0.1))
+    snapshots = _snapshots(REGRESSION_SCORES, REGRESSION_LOSSES)
+    chart = comparison_figures.curves(snapshots, members, curve, 1.0, 5, palette, R_SQUARED)
+    said = _texts(chart)
+    assert ("R²" in said) == (curve != "loss")
+    assert "accuracy" not in chart.to_json()
+    assert "%" not in chart.to_json()
+    assert "diverged, 1 of 1" in said
+    low, high = chart.layout.yaxis.range
+    crosses = [trace for trace in chart.data if trace.mode == "markers"]
+    assert all(low < trace.y[0] < high for trace in crosses)
+
+
+def test_the_ranking_of_a_regression() -> None:
+    """Below the axis a run stands at its edge, with its R² in words; a diverged one counts as 0."""
+    names = ("he_normal", "glorot_normal", "zeros")
+    final = np.array([0.9, 0.7, -3.0, -40.0, np.nan, np.nan])
+    history = History(
+        spec=Spec(dataset="diabetes"),
+        members=tuple(Member(name, seed, 0.1) for name in names for seed in (0, 1)),
+        steps=(0, 300),
+        loss=np.ones((6, 2)),
+        train_accuracy=np.stack([final, final], axis=1),
+        test_accuracy=np.stack([final, final], axis=1),
+        diverged_at=(None,) * 4 + (7, 9),
+        final_loss=1 - final,
+        final_train_accuracy=final,
+        final_test_accuracy=final,
+        statuses=("learned", "learned", "worse", "worse", "diverged", "diverged"),
+        constant_loss=1.0,
+        chance=0.0,
+    )
+    chart = comparison_figures.ranking(comparison.conclude(history), LIGHT)
+    said = _texts(chart)
+    assert {"Test R² after 300 steps", "0.80", "−21.50", "diverged", "the mean"} <= {
+        note.text for note in chart.layout.annotations
+    }
+    assert "%" not in said
+    low, high = chart.layout.xaxis.range
+    numbers = np.concatenate([np.array(trace.x, dtype=float) for trace in chart.data])
+    assert numbers.min() == low == pytest.approx(-1.04)
+    assert high == 1
+    assert any("test R² −40.000" in text for trace in chart.data for text in trace.hovertext or ())
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("curve", list(comparison_figures.CURVES))
 def test_comparison_figures_name_every_initializer(seeds: int, curve: str) -> None:
@@ -373,7 +681,9 @@ def test_comparison_figures_name_every_initializer(seeds: int, curve: str) -> No
         pass
     found = comparison.conclude(run.history())
     groups = [rank.runs for rank in found.ranking]
-    chart = comparison_figures.curves(run.snapshots, run.members, curve, run.data.constant_loss, 40, LIGHT, runs=groups)
+    chart = comparison_figures.curves(
+        run.snapshots, run.members, curve, run.data.constant_loss, 40, LIGHT, run.data.measure, runs=groups
+    )
     said = _texts(chart)
     assert "he_normal" in said
     assert "stalled: zeros" in said

@@ -18,10 +18,14 @@ ROOMS = ("winit", "pages", "tests", "benchmarks", "deploy")
 
 RANKS = {
     "winit.fields": 0,
+    "winit.seeds": 0,
+    "winit.optimizers": 0,
     "winit.datasets": 0,
+    "winit.losses": 1,
     "winit.textform": 1,
     "winit.laws": 1,
     "winit.activations": 2,
+    "winit.layers": 3,
     "winit.theory": 3,
     "winit.initializers": 4,
     "winit.initializers.biases": 4,
@@ -32,7 +36,9 @@ RANKS = {
     "winit.lenses": 7,
     "winit.distributions": 7,
     "winit.signal": 7,
+    "winit.statistics": 7,
     "winit.training": 7,
+    "winit.budget": 8,
     "winit.comparison": 8,
     "winit.permalink": 8,
 }

@@ -556,7 +556,19 @@ def test_normal_biases_have_streams_of_their_own() -> None:
     assert not torch.equal(first_layers(spec, "he_normal", 1)[0][1], layers[0][1])
 
 
-@pytest.mark.parametrize("dataset", [name for name, record in datasets.DATASETS.items() if record.has_labels])
+CLASSES = [name for name, record in datasets.DATASETS.items() if record.has_labels and not record.is_regression]
+REGRESSIONS = [name for name, record in datasets.DATASETS.items() if record.is_regression]
+
+
+@pytest.mark.parametrize("dataset", REGRESSIONS)
+def test_of_a_regression_log_prior_starts_at_the_mean(dataset: str) -> None:
+    spec = NETWORK.replace(dataset=dataset, bias="log_prior", output="zeros")
+    *_, (_, output) = first_layers(spec, "torch_default", 0)
+    mean = datasets.load(dataset).train_y.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(output.double().numpy(), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("dataset", CLASSES)
 def test_log_prior_starts_at_the_class_frequencies_of_the_training_part(dataset: str) -> None:
     spec = NETWORK.replace(dataset=dataset, bias="log_prior", output="zeros")
     *hidden, (_, output) = first_layers(spec, "torch_default", 0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
-from winit.datasets import Data, load
+from winit.datasets import DATASETS, Data, load
 from winit.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss, loss_of
 
 MEMBERS, OUTPUTS, SAMPLES = 3, 5, 13
@@ -131,6 +131,17 @@ def test_the_mean_has_the_constant_loss_of_a_regression() -> None:
     assert float(MEAN_SQUARED_ERROR.value_and_gradient(mean, targets)[0]) == pytest.approx(
         data.constant_loss, rel=1e-12
     )
+
+
+@pytest.mark.parametrize("name", [name for name, record in DATASETS.items() if record.is_regression])
+def test_the_best_constant_of_a_standardized_regression_has_squared_error_1(name: str) -> None:
+    data = load(name)
+    assert loss_of(data) is MEAN_SQUARED_ERROR
+    targets = MEAN_SQUARED_ERROR.targets(data.train_y, torch.float64)
+    best = torch.tensor(data.constant_outputs).view(1, -1, 1).expand(1, -1, len(data.train_y)).clone()
+    value = float(MEAN_SQUARED_ERROR.value_and_gradient(best, targets)[0])
+    assert value == pytest.approx(data.constant_loss, rel=1e-12)
+    assert value == pytest.approx(1, rel=1e-6)
 
 
 def test_classes_are_learned_by_cross_entropy_and_values_by_squared_error() -> None:

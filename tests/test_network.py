@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from winit.activations import ACTIVATIONS
 from winit.datasets import load
 from winit.initializers import INITIALIZERS
+from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.network import Ensemble, Member, Workspace, initialize
 from winit.seeds import generator
 from winit.spec import Spec
@@ -80,7 +81,10 @@ def _random(*size: int, seed: int = 1) -> Tensor:
     return torch.empty(size, dtype=torch.float64).normal_(generator=torch.Generator().manual_seed(seed))
 
 
-def _ensemble(activation: str = "tanh", *, depth: int = 3, width: int = 7, dataset: str = "digits") -> Ensemble:
+Width = int | tuple[int, ...]
+
+
+def _ensemble(activation: str = "tanh", *, depth: int = 3, width: Width = 7, dataset: str = "digits") -> Ensemble:
     ensemble = initialize(
         Spec(depth=depth, width=width, activation=activation, dataset=dataset), MEMBERS, torch.float64
     )
@@ -91,15 +95,18 @@ def _ensemble(activation: str = "tanh", *, depth: int = 3, width: int = 7, datas
 
 
 @EACH_ACTIVATION
-@pytest.mark.parametrize(("depth", "width", "dataset"), [(3, 7, "digits"), (1, 1, "moons"), (6, 5, "blobs")])
-def test_forward_and_backward_are_those_of_autograd(activation: str, depth: int, width: int, dataset: str) -> None:
+@pytest.mark.parametrize(
+    ("depth", "width", "dataset"), [(3, 7, "digits"), (1, 1, "moons"), (6, 5, "blobs"), (3, (9, 4, 33), "xor")]
+)
+def test_forward_and_backward_are_those_of_autograd(activation: str, depth: int, width: Width, dataset: str) -> None:
     ensemble = _ensemble(activation, depth=depth, width=width, dataset=dataset)
     features, outputs = ensemble.weights[0].shape[2], ensemble.weights[-1].shape[1]
     x = _random(len(MEMBERS), features, 11, seed=2)
     cotangent = _random(len(MEMBERS), outputs, 11, seed=3)
     workspace = Workspace(ensemble, 11)
     found = workspace.forward(x)
-    weight_gradients, bias_gradients = workspace.backward(cotangent.clone())
+    gradients = workspace.backward(cotangent.clone())
+    weight_gradients, bias_gradients = gradients[::2], gradients[1::2]
 
     for member in range(len(MEMBERS)):
         net = _sequential(ensemble, member)
@@ -131,7 +138,7 @@ def test_gradients_are_those_of_finite_differences(activation: str) -> None:
     x, cotangent = _random(len(MEMBERS), 2, 5, seed=4), _random(len(MEMBERS), 2, 5, seed=5)
     workspace = Workspace(ensemble, 5)
     workspace.forward(x)
-    gradients, _ = workspace.backward(cotangent.clone())
+    gradients = workspace.backward(cotangent.clone())[::2]
     step = 1e-6
     for layer, weight in enumerate(ensemble.weights):
         expected = gradients[layer][:, 1, 0].clone()
@@ -154,9 +161,70 @@ def test_shapes() -> None:
     assert ensemble.outputs(x).shape == (4, 3, 10)
     workspace = Workspace(ensemble, 10)
     workspace.backward(workspace.forward(x.expand(4, 2, 10)).clone())
-    assert [tuple(z.shape) for z in workspace.pre_activations] == [(4, 7, 10)] * 3 + [(4, 3, 10)]
+    assert [tuple(z.shape) for z in workspace.pre_activations] == [(4, 7, 10)] * 3
     assert [tuple(a.shape) for a in workspace.activations] == [(4, 7, 10)] * 3
     assert [tuple(g.shape) for g in workspace.gradients] == [(4, 7, 10)] * 3
+
+
+def test_shapes_of_layers_of_different_widths() -> None:
+    ensemble = initialize(Spec(width=(6, 1, 40), dataset="blobs", normalization="batch"), MEMBERS)
+    assert [tuple(weight.shape) for weight in ensemble.weights] == [(4, 6, 2), (4, 1, 6), (4, 40, 1), (4, 3, 40)]
+    assert [tuple(norm.gain.shape) for norm in ensemble.norms] == [(4, 6, 1), (4, 1, 1), (4, 40, 1)]
+    workspace = Workspace(ensemble, 10)
+    workspace.forward(_random(4, 2, 10).float())
+    assert [tuple(z.shape) for z in workspace.pre_activations] == [(4, 6, 10), (4, 1, 10), (4, 40, 10)]
+    assert ensemble.outputs(_random(2, 10).float()).shape == (4, 3, 10)
+
+
+@pytest.mark.parametrize("normalization", ["none", *NORMALIZATIONS])
+@pytest.mark.parametrize("residual", ["off", *RESIDUALS])
+def test_gradients_are_in_the_order_of_the_parameters(normalization: str, residual: str) -> None:
+    """Layer by layer: weight and bias, gain and shift, and the scale of a branch after what is in it."""
+    spec = Spec(depth=3, width=7, dataset="blobs", normalization=normalization, residual=residual)
+    ensemble = initialize(spec, MEMBERS)
+    workspace = Workspace(ensemble, 12)
+    linears = [[weight, bias] for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True)]
+    norms = [list(norm.parameters) for norm in ensemble.norms] or [[]] * 3
+    scales = [[scale] for scale in ensemble.branches] if residual == "zero" else [[], []]
+    if residual == "off":
+        expected = [*linears[0], *norms[0], *linears[1], *norms[1], *linears[2], *norms[2], *linears[3]]
+    else:  # each branch is normalized where it begins, and the sum of all before the output
+        branches = [*norms[0], *linears[1], *scales[0], *norms[1], *linears[2], *scales[1]]
+        expected = [*linears[0], *branches, *norms[2], *linears[3]]
+    found = workspace.parameters
+    assert len(found) == len(expected)
+    # The ensemble's own tensors: whoever moves a parameter moves the network.
+    assert all(parameter is own for parameter, own in zip(found, expected, strict=True))
+    outputs = workspace.forward(_random(4, 2, 12).float())
+    gradients = workspace.backward(outputs.clone())
+    assert [gradient.shape for gradient in gradients] == [parameter.shape for parameter in found]
+    assert [gradient.stride() for gradient in gradients] == [parameter.stride() for parameter in found]
+
+
+@pytest.mark.parametrize("normalization", ["none", *NORMALIZATIONS])
+@pytest.mark.parametrize("residual", ["off", *RESIDUALS])
+def test_blocks_change_no_draw(normalization: str, residual: str) -> None:
+    spec = Spec(depth=3, width=7)
+    plain, ensemble = (
+        initialize(one, MEMBERS) for one in (spec, spec.replace(normalization=normalization, residual=residual))
+    )
+    for one, other in zip((*plain.weights, *plain.biases), (*ensemble.weights, *ensemble.biases), strict=True):
+        assert torch.equal(one, other)
+    assert len(ensemble.norms) == (3 if normalization != "none" else 0)
+    for norm in ensemble.norms:
+        assert (norm.gain == 1).all()
+        assert (norm.shift == 0).all()
+    assert len(ensemble.branches) == (2 if residual != "off" else 0)
+    for scale in ensemble.branches:
+        assert (scale == RESIDUALS[residual].scale(3)).all()
+
+
+def test_one_hidden_layer_has_no_branch() -> None:
+    for residual in RESIDUALS:
+        spec = Spec(depth=1, width=7, dataset="moons")
+        plain, ensemble = (initialize(one, MEMBERS) for one in (spec, spec.replace(residual=residual)))
+        x = _random(2, 5).float()
+        assert torch.equal(plain.outputs(x), ensemble.outputs(x))
 
 
 @pytest.mark.parametrize("activation", ["relu", "identity", "mish"])
@@ -177,7 +245,7 @@ def test_a_workspace_is_as_good_as_new_when_used_again(activation: str) -> None:
     x, cotangent = _random(len(MEMBERS), 64, 6, seed=8), _random(len(MEMBERS), 10, 6, seed=9)
     assert torch.equal(used.forward(x), fresh.forward(x))
     for again, first in zip(used.backward(cotangent.clone()), fresh.backward(cotangent.clone()), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
+        assert torch.equal(again, first)
 
 
 def test_backward_leaves_inputs_weights_and_cotangent_alone() -> None:
@@ -244,6 +312,24 @@ def test_another_precision_is_a_copy(dtype: torch.dtype) -> None:
     assert torch.equal(ensemble.weights[0], kept)
     assert float(ensemble.biases[0][0].abs().max()) == 0
     assert copy.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_another_precision_copies_blocks_too(dtype: torch.dtype) -> None:
+    ensemble = initialize(Spec(depth=3, width=3, normalization="batch", residual="zero"), MEMBERS)
+    ensemble.norms[0].gain.fill_(3)
+    copy = ensemble.to(dtype)
+    assert copy.learns_branches
+    assert len(copy.norms) == 3
+    assert len(copy.branches) == 2
+    tensors = [t for norm in copy.norms for t in (norm.gain, norm.shift, norm.mean, norm.variance)] + [*copy.branches]
+    assert {tensor.dtype for tensor in tensors} == {dtype}
+    assert (copy.norms[0].gain == 3).all()
+    for tensor in tensors:
+        tensor.fill_(7)
+    assert (ensemble.norms[0].gain == 3).all()
+    assert (ensemble.norms[1].variance == 1).all()
+    assert (ensemble.branches[0] == 0).all()
 
 
 def test_global_randomness_is_neither_read_nor_written() -> None:

@@ -15,9 +15,12 @@ from streamlit.testing.v1 import AppTest
 
 from winit import permalink
 from winit.activations import ACTIVATIONS, activation
+from winit.datasets import DATASETS
 from winit.fields import fields_of
 from winit.initializers import FRAMEWORKS, LayerShape
+from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.lenses import DistributionsKnobs
+from winit.optimizers import OPTIMIZERS, SCHEDULES
 from winit.spec import Spec
 from winit.translator import TRANSLATIONS, explain
 from winit.ui.pages import PAGES
@@ -100,6 +103,11 @@ def caption(at: AppTest, text: str) -> str:
     return next(found.value for found in at.caption if text in found.value)
 
 
+def texts_of(spec: Spec) -> dict[str, str]:
+    """Return the fields of a network as they stand in an address."""
+    return {field.name: field.write(getattr(spec, field.name)) for field in fields_of(Spec)}
+
+
 EVERY_PAGE = pytest.mark.parametrize("slug", list(PAGES))
 
 
@@ -116,21 +124,27 @@ def test_page_opens_with_its_question(slug: str) -> None:
 @EVERY_PAGE
 def test_every_field_of_the_network_has_a_widget(slug: str) -> None:
     at = visit(slug)
-    keys = {found.key for kind in ("slider", "number_input", "selectbox", "button_group") for found in at.get(kind)}
+    kinds = ("slider", "number_input", "text_input", "selectbox", "button_group")
+    keys = {found.key for kind in kinds for found in at.get(kind)}
     assert {field.name for field in fields_of(Spec)} <= keys
 
 
 WIDGETS: list[tuple[str, str, Any, str]] = [
     ("slider", "depth", 3, "3"),
-    ("number_input", "width", 16, "16"),
+    ("text_input", "width", "16", "16"),
     ("selectbox", "activation", "tanh", "tanh"),
     ("selectbox", "initializer", "glorot_uniform", "glorot_uniform"),
     ("selectbox", "bias", "zeros", "zeros"),
     ("button_group", "output", "small", "small"),
+    ("button_group", "normalization", "layer", "layer"),
+    ("button_group", "residual", "plain", "plain"),
     ("selectbox", "dataset", "moons", "moons"),
     ("number_input", "batch_size", 32, "32"),
-    ("button_group", "optimizer", "adam", "adam"),
+    ("selectbox", "optimizer", "adam", "adam"),
     ("number_input", "learning_rate", 0.1, "0.1"),
+    ("button_group", "schedule", "cosine", "cosine"),
+    ("number_input", "weight_decay", 0.01, "0.01"),
+    ("number_input", "clip", 1.0, "1"),
     ("number_input", "steps", 20, "20"),
     ("number_input", "seed", 7, "7"),
 ]
@@ -149,9 +163,81 @@ def test_widgets_of_the_network_write_the_address(slug: str) -> None:
     for kind, key, value, text in WIDGETS:
         move(at, kind, key, value)
         stands(at, slug)
-        assert getattr(network(at), key) == value
+        assert texts_of(network(at))[key] == text
         assert address(at)[key] == text
     assert set(address(at)) == {"v", *(key for _, key, _, _ in WIDGETS)}
+
+
+def test_the_widgets_are_all_tried() -> None:
+    assert [key for _, key, _, _ in WIDGETS] == [field.name for field in fields_of(Spec)]
+
+
+@EVERY_PAGE
+def test_widths_by_layer_travel(slug: str) -> None:
+    at = visit(slug, {"depth": "3", "width": "8", "steps": "5"})
+    at.text_input(key="width").set_value("8-6").run()
+    stands(at, slug)
+    assert not problems(at)
+    assert not refusals(at)
+    assert network(at) == Spec(width=(8, 6), steps=5)
+    assert address(at) == {"v": "1", "depth": "2", "width": "8-6", "steps": "5"}
+    assert at.slider(key="depth").value == 2  # the depth follows
+    # A depth that the widths do not have goes back to theirs.
+    at.slider(key="depth").set_value(7).run()
+    stands(at, slug)
+    assert at.slider(key="depth").value == 2
+    assert at.text_input(key="width").value == "8-6"
+    assert address(at) == {"v": "1", "depth": "2", "width": "8-6", "steps": "5"}
+
+    other = visit(slug, {"width": "8-6", "steps": "5"})
+    stands(other, slug)
+    assert not problems(other)
+    assert network(other) == network(at)
+    assert address(other) == address(at)
+    assert other.text_input(key="width").value == "8-6"
+    assert other.slider(key="depth").value == 2
+    # Equal widths are one again, and the depth is free.
+    other.text_input(key="width").set_value("6-6-6").run()
+    assert address(other) == {"v": "1", "depth": "3", "width": "6", "steps": "5"}
+    assert other.text_input(key="width").value == "6"
+    other.slider(key="depth").set_value(2).run()
+    assert network(other) == Spec(depth=2, width=6, steps=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "-", "8-", "8,4", "8 4", "1025", "many", "8-0", "-".join(["4"] * 17), "１６", "**8**", "<b>", "9" * 300],
+    ids=lambda text: ascii(text)[:12],
+)
+def test_a_width_that_is_none_is_named_and_the_last_one_stays(text: str) -> None:
+    at = visit("distributions", {"width": "8-6"})
+    at.text_input(key="width").set_value(text).run()
+    stands(at, "distributions")
+    (message,) = problems(at)
+    assert plain(message).startswith(":material/info: width: '")
+    assert "a whole number from 1 to 1024, or at most 16 of them joined by -" in plain(message)
+    assert "In use: 8-6." in plain(message)
+    assert not re.search(r"(?<!\\)[<\[`$]", message.removeprefix(":material/info:"))
+    assert address(at) == {"v": "1", "depth": "2", "width": "8-6"}
+    assert at.text_input(key="width").value == "8-6"
+    at.text_input(key="width").set_value("12").run()
+    assert not problems(at)
+    assert address(at) == {"v": "1", "depth": "2", "width": "12"}
+
+
+@EVERY_PAGE
+@pytest.mark.parametrize(
+    ("normalization", "residual"), [*zip(NORMALIZATIONS, RESIDUALS, strict=True), ("batch", "zero"), ("none", "plain")]
+)
+def test_blocks_are_shown_on_every_page(slug: str, normalization: str, residual: str) -> None:
+    query = {"depth": "3", "width": "8", "steps": "5", "normalization": normalization, "residual": residual}
+    at = visit(slug, query)
+    stands(at, slug)
+    assert not problems(at)
+    assert not refusals(at)
+    assert address(at) == {"v": "1", **{name: text for name, text in query.items() if text != "none"}}
+    values = {found.key: found.value for found in at.get("button_group")}
+    assert (values["normalization"], values["residual"]) == (normalization, residual)
 
 
 @EVERY_PAGE
@@ -243,7 +329,7 @@ EXPRESSION = "initializer.custom.standard_deviation"
 def test_the_expression_of_ones_own_law_travels(slug: str) -> None:
     small = {"depth": "2", "width": "8", "steps": "5"}
     at = visit(slug, small)
-    assert not at.text_input
+    assert EXPRESSION not in {found.key for found in at.text_input}
     at.selectbox(key="initializer").set_value("custom").run()
     stands(at, slug)
     assert at.text_input(key=EXPRESSION).value == "gain*sqrt(1/fan_in)"
@@ -342,7 +428,7 @@ def test_address_reaches_the_widgets_and_the_network(slug: str) -> None:
         field = next(field for field in fields_of(Spec) if field.name == key)
         widget = next(found for found in at.get(kind) if found.key == key)
         assert field.write(widget.value) == texts[key]
-        assert field.write(getattr(network(at), key)) == texts[key]
+        assert texts_of(network(at))[key] == texts[key]
 
 
 @EVERY_PAGE
@@ -414,7 +500,7 @@ def test_a_switch_of_pages_keeps_the_network_and_each_lens_its_knobs(first: str,
         assert address(at) == {"v": "1", **spec, **(own.get(slug, {}) if slug == first else {})}
         # What the widgets show, not only what the session holds.
         assert at.slider(key="depth").value == 2
-        assert at.number_input(key="width").value == 8
+        assert at.text_input(key="width").value == "8"
         assert at.number_input(key="initializer.random_normal.stddev").value == 0.2
         assert at.number_input(key="activation.leaky_relu.slope").value == 0.2
         assert at.number_input(key="bias.constant.value").value == 0.5
@@ -467,6 +553,14 @@ BAD: list[tuple[str, str | list[str], str, str]] = [
     ("depth", "# title\n- list", r"'# title\n- list'", WHOLE),
     ("depth", ["3", "4"], "'3;4'", "each parameter once"),
     ("width", "1025", "'1025'", "a whole number from 1 to 1024"),
+    ("width", "64-", "'64-'", "or at most 16 of them joined by -"),
+    ("width", "64-0", "'64-0'", "or at most 16 of them joined by -"),
+    ("width", "-".join(["4"] * 17), "'4-4-4", "or at most 16 of them joined by -"),
+    ("normalization", "batchnorm", "'batchnorm'", "one of none, batch, layer, rms"),
+    ("residual", "plian", "'plian'", "did you mean plain?"),
+    ("schedule", "cos", "'cos'", "one of constant, warmup, cosine"),
+    ("weight_decay", "11", "'11'", "a number from 0 to 10"),
+    ("clip", "-1", "'-1'", "a number from 0 to 1000000"),
     ("activation", "rellu", "'rellu'", "did you mean relu?"),
     ("activation", "", "''", "a name, or"),
     ("activation", "leaky_relu(slope=11)", "leaky_relu(slope=11)", "for slope a number from -10 to 10"),
@@ -584,10 +678,10 @@ def test_a_message_goes_with_the_next_change() -> None:
 
 def test_an_emptied_number_keeps_what_was_there() -> None:
     at = visit("")
-    at.number_input(key="width").set_value(None).run()
+    at.number_input(key="batch_size").set_value(None).run()
     stands(at, "")
     assert address(at) == {"v": "1"}
-    assert at.number_input(key="width").value == 64
+    assert at.number_input(key="batch_size").value == 64
 
 
 @pytest.mark.parametrize("slug", ["live", "compare"])
@@ -616,6 +710,132 @@ def test_data_without_labels_is_fine_where_nothing_is_trained(slug: str) -> None
     at = visit(slug, {"dataset": "gaussian", "depth": "2", "width": "8"})
     stands(at, slug)
     assert not refusals(at)
+
+
+def way_out(at: AppTest, slug: str) -> None:
+    """Take the first way out of a refusal, and assert that it leads out."""
+    at.button(key="way-out-0").click().run()
+    stands(at, slug)
+    assert not refusals(at)
+    assert not problems(at)
+    assert charts(at) or slug == "compare"
+
+
+@pytest.mark.parametrize("slug", ["live", "compare"])
+def test_batch_normalization_of_single_samples_is_refused_with_a_way_out(slug: str) -> None:
+    query = {"depth": "2", "width": "8", "normalization": "batch", "batch_size": "1", "steps": "5"}
+    at = visit(slug, query)
+    stands(at, slug)
+    (refusal,) = refusals(at)
+    assert "batch_size: '1' is not allowed; give at least 2 for batch normalization" in refusal
+    assert not charts(at)
+    assert address(at) == {"v": "1", **query}
+    way_out(at, slug)
+    # By hand there are two.
+    for kind, key, value in (("number_input", "batch_size", 2), ("button_group", "normalization", "layer")):
+        at = visit(slug, query)
+        move(at, kind, key, value)
+        stands(at, slug)
+        assert not refusals(at)
+
+
+@pytest.mark.parametrize("slug", ["", "live", "compare"])
+@pytest.mark.parametrize("residual", list(RESIDUALS))
+def test_a_residual_network_of_unequal_widths_is_refused_with_a_way_out(slug: str, residual: str) -> None:
+    query = {"depth": "3", "width": "8-6-8", "residual": residual, "steps": "5"}
+    at = visit(slug, query)
+    stands(at, slug)
+    (refusal,) = refusals(at)
+    assert "width: '8-6-8' is not allowed; give the same width in every layer of a residual network" in refusal
+    assert not problems(at)
+    assert not charts(at)
+    assert address(at) == {"v": "1", **query}
+    way_out(at, slug)
+    for kind, key, value in (("text_input", "width", "8-8-8"), ("button_group", "residual", "off")):
+        at = visit(slug, query)
+        move(at, kind, key, value)
+        stands(at, slug)
+        assert not refusals(at)
+
+
+@pytest.mark.parametrize("initializer", ["he_normal", "lsuv"])
+def test_distributions_stands_where_the_widths_fit_no_residual(initializer: str) -> None:
+    """A layer is drawn by its fans; what depends on the data has no network to depend on."""
+    at = visit("distributions", {"width": "8-6", "residual": "plain", "initializer": initializer})
+    stands(at, "distributions")
+    assert len(charts(at)) >= 2
+
+
+BORDERS = [
+    {"width": "1", "depth": "1"},
+    {"width": "1", "depth": "200", "dataset": "moons"},
+    {"width": "1", "normalization": "layer"},
+    {"width": "8-1-8", "normalization": "batch"},
+    {"depth": "200", "width": "8", "dataset": "moons", "residual": "zero", "normalization": "batch"},
+    {"learning_rate": "0"},
+    {"learning_rate": "10000000000"},
+    {"learning_rate": "10000000000", "normalization": "batch", "optimizer": "adam"},
+    {"batch_size": "4096"},
+    {"batch_size": "4096", "normalization": "batch", "dataset": "blobs"},
+    {"batch_size": "2", "normalization": "batch"},
+    {"batch_size": "1"},
+    {"initializer": "looks_linear", "width": "8-6"},
+    {"initializer": "zeros", "normalization": "layer"},
+    {"weight_decay": "10", "clip": "0.000001", "schedule": "warmup"},
+]
+
+
+@pytest.mark.parametrize("query", BORDERS, ids=str)
+def test_train_at_the_borders_of_the_fields(query: dict[str, str]) -> None:
+    at = visit("live", {"depth": "2", "width": "8", "steps": "4", "seeds": "2", **query})
+    stands(at, "live")
+    assert not problems(at)
+    assert not refusals(at)
+    for step in (1, 2, 3, 4):
+        at.button(key="step").click().run()
+        stands(at, "live")
+        assert caption(at, "Step").startswith(f"Step {step} of 4.")
+
+
+@pytest.mark.parametrize("query", [BORDERS[1], BORDERS[6], BORDERS[7], BORDERS[9]], ids=str)
+def test_compare_at_the_borders_of_the_fields(query: dict[str, str]) -> None:
+    query = {"depth": "2", "width": "8", "steps": "4", "seeds": "2", "initializers": "zeros", **query}
+    at = finish(visit("compare", query))
+    stands(at, "compare")
+    assert len(at.dataframe[0].value) == 2
+
+
+@pytest.mark.parametrize("slug", ["", "distributions", "live", "compare"])
+@pytest.mark.parametrize("dataset", list(DATASETS))
+def test_every_data_set_on_every_page(slug: str, dataset: str) -> None:
+    at = visit(slug, {**TINY, "dataset": dataset})
+    stands(at, slug)
+    assert not problems(at)
+    record = DATASETS[dataset]
+    if slug not in ("live", "compare") or record.has_labels:
+        assert not refusals(at)
+    else:
+        assert len(refusals(at)) == 1
+        return
+    if slug == "live":
+        before = charts(at)
+        at.button(key="step").click().run()
+        stands(at, slug)
+        assert len(charts(at)) == len(before) == 4
+        assert any(record.measure.label in found.proto.alt for found in at.get("plotly_chart"))
+    if slug == "compare":
+        table = finish(at).dataframe[0].value
+        assert f"test {record.measure.label}" in table.columns
+        assert len(table) == 5
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+def test_train_with_every_optimizer_and_schedule(optimizer: str, schedule: str) -> None:
+    at = visit("live", {**TINY, "optimizer": optimizer, "schedule": schedule, "weight_decay": "0.01", "clip": "1"})
+    at.button(key="step").click().run()
+    stands(at, "live")
+    assert caption(at, "Step").startswith("Step 1 of 5.")
 
 
 WITHOUT_ANSWER = [
@@ -664,7 +884,7 @@ def test_what_cannot_start_can_be_left_out_of_a_comparison() -> None:
 def test_another_width_lets_it_start() -> None:
     at = visit("live", {"depth": "1", "width": "5", "steps": "5", "initializer": "looks_linear"})
     assert refusals(at)
-    at.number_input(key="width").set_value(6).run()
+    at.text_input(key="width").set_value("6").run()
     stands(at, "live")
     assert not refusals(at)
     assert caption(at, "Step").startswith("Step 0 of 5.")
@@ -861,7 +1081,7 @@ def test_train_starts_anew_when_the_network_changes() -> None:
     at = visit("live", TINY)
     at.button(key="step").click().run()
     assert caption(at, "Step").startswith("Step 1 of 5.")
-    at.number_input(key="width").set_value(5).run()
+    at.text_input(key="width").set_value("5").run()
     assert caption(at, "Step").startswith("Step 0 of 5.")
     at.button(key="step").click().run()
     at.slider(key="live:seeds").set_value(3).run()

@@ -29,7 +29,7 @@ from winit.fields import (
     fields_of,
 )
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, Lens
-from winit.spec import Spec
+from winit.spec import Spec, Widths
 
 LENS_LIST = list(LENSES.values())
 EACH_LENS = pytest.mark.parametrize("lens", LENS_LIST, ids=lambda lens: lens.slug or "home")
@@ -81,6 +81,9 @@ def _of_kind(kind: Kind) -> st.SearchStrategy[Any]:
             return EXPRESSIONS
         case Form(options=options):
             return st.sampled_from(options).flatmap(lambda name: st.just(name) | _form(kind, name))
+        case Widths(maximum=maximum, most=most):
+            units = st.integers(1, maximum)
+            return units | st.lists(units, min_size=2, max_size=most).map(tuple)
         case Several(kind=inner, maximum=maximum):
             values = st.lists(_of_kind(inner).map(inner.check), max_size=maximum, unique=True).map(tuple)
             return values.filter(lambda listed: _is_allowed(kind, listed))
@@ -137,7 +140,8 @@ def test_round_trip_of_every_field_alone(lens: Lens) -> None:
         "bias": ["zeros", "constant", "constant(value=-1)", "normal(stddev=0)", "log_prior"],
         "output": ["zeros", "small"],
         "dataset": ["gaussian", "xor"],
-        "optimizer": ["adam"],
+        "width": [7, 1024, 1],
+        "optimizer": ["adam", "nesterov"],
         "curve": ["test_accuracy"],
         "unit": ["deviations"],
         "view": ["tails", "cumulative"],
@@ -164,10 +168,47 @@ def test_round_trip_of_every_field_alone(lens: Lens) -> None:
                 made = owner(**{field.name: value})
                 spec, knobs = (made, lens.knobs()) if isinstance(made, Spec) else (Spec(), made)
                 query = permalink.write(spec, knobs)
+                assert list(query) == ["v", field.name]
                 assert query == {"v": "1", field.name: field.write(value)}
                 for asked in (query, permalink.write(spec, knobs, full=True)):
                     opened = permalink.parse(lens, _asked(asked))
                     assert (opened.spec, opened.knobs, opened.problems) == (spec, knobs, ())
+
+
+@EACH_LENS
+@pytest.mark.parametrize(
+    ("width", "written"),
+    [
+        ((256, 128, 64), {"depth": "3", "width": "256-128-64"}),
+        ((8,) * 3, {"depth": "3", "width": "8"}),
+        ((64,) * 3, {"depth": "3"}),
+        ((1, 1024) * 5, {"width": "1-1024-1-1024-1-1024-1-1024-1-1024"}),  # ten layers, as by default
+        ((1024,) * 15 + (1,), {"depth": "16", "width": "1024-" * 15 + "1"}),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_round_trip_of_widths(lens: Lens, width: tuple[int, ...], written: dict[str, str]) -> None:
+    spec = Spec(width=width)
+    query = permalink.write(spec, lens.knobs())
+    assert query == {"v": "1", **written}
+    opened = permalink.parse(lens, _asked(query))
+    assert opened == permalink.Opened(spec, lens.knobs(), ())
+    assert opened.spec.widths == width
+
+
+def test_the_depth_of_an_address_follows_its_widths() -> None:
+    for query in ({"width": "8-4"}, {"width": "8-4", "depth": "30"}, {"depth": "2", "width": "8-4"}):
+        opened = _open("live", **query)
+        assert opened.problems == ()
+        assert opened.spec == Spec(depth=2, width=(8, 4))
+        assert permalink.write(opened.spec, opened.knobs) == {"v": "1", "depth": "2", "width": "8-4"}
+    assert _open("live", width="64-64").spec == Spec(depth=2)
+    refused = _open("live", width="8-4", depth="0")
+    assert refused.spec == Spec(depth=2, width=(8, 4))
+    assert [problem.field for problem in refused.problems] == ["depth"]
+    refused = _open("live", width="8-0", depth="3")
+    assert refused.spec == Spec(depth=3)
+    assert [problem.field for problem in refused.problems] == ["width"]
 
 
 @EACH_LENS
@@ -195,6 +236,26 @@ def test_addresses_as_they_are_written() -> None:
         "learning_rates": "0.1;1",
     }
     assert permalink.write(Spec(), DistributionsKnobs(fan_in=3)) == {"v": "1", "fan_in": "3"}
+    spec = Spec(
+        width=(32, 16),
+        normalization="layer",
+        residual="depth_scaled",
+        optimizer="adamw",
+        schedule="cosine",
+        weight_decay=1e-4,
+        clip=1,
+    )
+    assert permalink.write(spec, LENSES["live"].knobs()) == {
+        "v": "1",
+        "depth": "2",
+        "width": "32-16",
+        "normalization": "layer",
+        "residual": "depth_scaled",
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "weight_decay": "0.0001",
+        "clip": "1",
+    }
     spec = Spec(
         activation="leaky_relu(slope=0.2)",
         initializer='custom(standard_deviation="gain*sqrt(2/fan_in)")',
@@ -238,9 +299,10 @@ def _longest(kind: Kind) -> Any:
                 record, parameters, _ = kind.parts(name)
                 texts.append(textform.spell(record, {p.name: p.write(_longest(p.kind)) for p in parameters}))
             return max(map(kind.check, texts), key=len)
+        case Widths(maximum=maximum, most=most):
+            return (maximum,) * (most - 1) + (maximum - 1,)
         case Several(kind=initializers.FORM):
-            half = (LIST_LIMIT - TEXT_LIMIT - 2) // 2
-            return (_custom(TEXT_LIMIT, 2), _custom(half, 3), _custom(half, 4))
+            return (_custom(TEXT_LIMIT, 2), _custom(LIST_LIMIT - TEXT_LIMIT - 1, 3))
         case Several(kind=Real(), maximum=maximum, limit=limit):
             each = len("1.2345678901234567e-300;")
             return tuple(
@@ -258,12 +320,50 @@ def test_the_longest_address_that_can_be_written_can_be_read(lens: Lens) -> None
     """A state that the page can be in has a link that opens it."""
     spec, knobs = _longest_of(Spec), _longest_of(lens.knobs)
     assert len(spec.initializer) == TEXT_LIMIT
+    for field in fields_of(lens.knobs):
+        if isinstance(field.kind, Several) and field.kind.kind is initializers.FORM:
+            assert len(field.write(getattr(knobs, field.name))) == LIST_LIMIT
     for full in (False, True):
         query = permalink.write(spec, knobs, full=full)
         length = sum(len(name) + len(value) + 2 for name, value in query.items())
         opened = permalink.parse(lens, _asked(query))
         assert opened.problems == (), f"{length} characters"
         assert (opened.spec, opened.knobs) == (spec, knobs)
+
+
+def _bound(kind: Kind) -> int:
+    """Return a length that no text of a kind exceeds."""
+    match kind:
+        case Integer(minimum=low, maximum=high):
+            return max(len(str(low)), len(str(high)))
+        case Real(minimum=low):
+            return len("2.2250738585072014e-308") + (low < 0)
+        case Choice(options=options):
+            return max(map(len, options))
+        case Form(options=options):
+            lengths = []
+            for name in options:
+                record, parameters, _ = kind.parts(name)
+                texts = {p.name: "x" * (TEXT_LIMIT if isinstance(p.kind, Text) else _bound(p.kind)) for p in parameters}
+                lengths.append(len(textform.spell(record, texts)))
+            return min(max(lengths), TEXT_LIMIT)
+        case Widths(maximum=maximum, most=most):
+            return most * len(f"{maximum}-") - 1
+        case Several(limit=limit):
+            return limit
+    raise AssertionError(f"no bound for {kind}")
+
+
+@EACH_LENS
+def test_no_address_is_longer_than_what_is_read(lens: Lens) -> None:
+    """By each field's own bound, rather than by an example; the length as `parse` counts it."""
+    fields = [field for owner in (Spec, lens.knobs) for field in fields_of(owner)]
+    longest = {**_longest_of(Spec).values(), **_longest_of(lens.knobs).values()}
+    for field in fields:
+        assert len(field.write(longest[field.name])) <= _bound(field.kind), field.name
+    length = len("v") + len(permalink.VERSION) + 2
+    length += sum(len(field.name) + _bound(field.kind) + 2 for field in fields)
+    assert length <= permalink.LIMIT
 
 
 def test_slugs_of_the_lenses() -> None:
@@ -386,6 +486,20 @@ def test_the_message_says_what_is_allowed() -> None:
     assert "for stddev a number from 0 to 1000000, not '-1'" in str(problem)
     (problem,) = _open("live", initializer="custom(standard_deviation=fan_inn)").problems
     assert "for standard_deviation an expression of at most 200 characters in fan_in, fan_out" in str(problem)
+    (problem,) = _open("live", width="64-0").problems
+    assert str(problem) == (
+        "width: '64-0' is not allowed; give a whole number from 1 to 1024, or at most 16 of them joined by -"
+    )
+    (problem,) = _open("live", normalization="batchnorm").problems
+    assert str(problem).startswith("normalization: 'batchnorm' is not allowed; give one of none, batch, layer, rms")
+    (problem,) = _open("live", residual="on").problems
+    assert problem.allowed.startswith("one of off, plain, depth_scaled, zero")
+    (problem,) = _open("live", schedule="cosin").problems
+    assert problem.allowed == "one of constant, warmup, cosine (did you mean cosine?)"
+    (problem,) = _open("live", weight_decay="-1").problems
+    assert problem.allowed == "a number from 0 to 10"
+    (problem,) = _open("live", clip="1e7").problems
+    assert problem.allowed == "a number from 0 to 1000000"
     (problem,) = _open("live", output="tiny").problems
     assert str(problem) == "output: 'tiny' is not allowed; give one of same, zeros, small"
     (problem,) = _open("compare", learning_rates="0.1;0").problems
@@ -474,6 +588,9 @@ GOOD = [
     ";",
     "zeros",
     "small",
+    "8-4",
+    "batch",
+    "cosine",
     "elu(alpha=2)",
     'custom(standard_deviation="1/2")',
 ]
@@ -491,7 +608,8 @@ def test_no_address_raises(lens: Lens, query: dict[str, list[str]]) -> None:
     reported = {problem.field for problem in opened.problems}
     for part in (opened.spec, opened.knobs):
         for field in fields_of(type(part)):
-            if field.name not in query or field.name in reported:
+            # Widths say how deep a network is.
+            if (field.name not in query or field.name in reported) and (field.name != "depth" or "width" not in query):
                 assert getattr(part, field.name) == field.default
     # What was understood can be written and read again.
     again = permalink.parse(lens, _asked(permalink.write(opened.spec, opened.knobs)))

@@ -16,11 +16,25 @@ from hypothesis import strategies as st
 from winit import textform
 from winit.activations import ACTIVATIONS
 from winit.datasets import DATASETS
-from winit.fields import TEXT_LIMIT, BadInput, Choice, Form, Integer, Kind, Real, Refused, Text, fields_of
+from winit.fields import (
+    LIST_LIMIT,
+    TEXT_LIMIT,
+    BadInput,
+    Choice,
+    Form,
+    Integer,
+    Kind,
+    Real,
+    Refused,
+    Text,
+    fields_of,
+)
 from winit.initializers import INITIALIZERS, require_answer
 from winit.initializers.biases import BIASES
+from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.lenses import CompareKnobs, DistributionsKnobs, together
-from winit.spec import OUTPUT_FACTORS, Spec
+from winit.optimizers import OPTIMIZERS, SCHEDULES
+from winit.spec import OUTPUT_FACTORS, Spec, Widths
 from winit.translator import TRANSLATIONS
 
 FIELDS = {field.name: field for field in fields_of(Spec)}
@@ -28,15 +42,20 @@ FIELDS = {field.name: field for field in fields_of(Spec)}
 # DESIGN.md section 5: names in order, defaults, ends of the range.
 DECLARED: dict[str, tuple[Any, tuple[Any, Any] | None]] = {
     "depth": (10, (1, 200)),
-    "width": (64, (1, 1024)),
+    "width": (64, None),
     "activation": ("relu", None),
     "initializer": ("he_normal", None),
     "bias": ("scheme", None),
     "output": ("same", None),
+    "normalization": ("none", None),
+    "residual": ("off", None),
     "dataset": ("digits", None),
     "batch_size": (64, (1, 4096)),
     "optimizer": ("sgd", None),
     "learning_rate": (0.05, (0.0, 1e10)),
+    "schedule": ("constant", None),
+    "weight_decay": (0.0, (0.0, 10.0)),
+    "clip": (0.0, (0.0, 1e6)),
     "steps": (300, (1, 100_000)),
     "seed": (0, (0, 2**31 - 1)),
 }
@@ -64,6 +83,9 @@ def _values(kind: Kind) -> st.SearchStrategy[Any]:
             return EXPRESSIONS
         case Form(options=options):
             return st.sampled_from(options).flatmap(lambda name: st.just(name) | _form(kind, name))
+        case Widths(maximum=maximum, most=most):
+            units = st.integers(1, maximum)
+            return units | st.lists(units, min_size=1, max_size=most).map(tuple)
     raise AssertionError(f"no strategy for {kind}")
 
 
@@ -89,7 +111,13 @@ def _fits(kind: Form) -> Callable[[str], bool]:
 
 SPECS = st.fixed_dictionaries({field.name: _values(field.kind) for field in FIELDS.values()}).map(lambda v: Spec(**v))
 JUNK = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.integers(), max_size=2)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.lists(st.integers(), max_size=2)
+    | st.sampled_from(["16-8-4", "7-7", "7", (3, 2), (3, 0), "3-"])
 )
 
 
@@ -100,8 +128,11 @@ def test_fields_are_those_of_the_design_in_its_order() -> None:
     for field in FIELDS.values():
         assert field.label
         assert field.help.endswith(".")
-        assert field.group in ("network", "initialization", "biases", "training")
+        assert field.group in ("network", "initialization", "biases", "blocks", "training")
     assert [name for name, field in FIELDS.items() if field.group == "biases"] == ["bias", "output"]
+    assert [name for name, field in FIELDS.items() if field.group == "blocks"] == ["normalization", "residual"]
+    training = ["batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "clip", "steps"]
+    assert [name for name, field in FIELDS.items() if field.group == "training"] == training
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -134,7 +165,7 @@ def test_counts_are_whole_numbers(value: float) -> None:
         Spec(depth=value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["activation", "initializer", "bias", "output", "dataset", "optimizer"])
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if isinstance(field.kind, Choice | Form)])
 @pytest.mark.parametrize("value", ["", "nothing", "relu\x00", 3, None, True, ["relu"], "x" * 1000])
 def test_names_that_are_not_known_are_refused(name: str, value: Any) -> None:
     with pytest.raises(BadInput) as caught:
@@ -156,8 +187,113 @@ def test_catalogues_are_the_choices() -> None:
     for name in ("same", "zeros", "small"):
         assert Spec(output=name).output == name
     assert OUTPUT_FACTORS == {"same": 1, "zeros": 0, "small": 0.01}
-    for name in ("sgd", "momentum", "adam"):
+    for name in ("none", "batch", "layer", "rms"):
+        assert Spec(normalization=name).normalization == name
+    assert ["none", *NORMALIZATIONS] == list(FIELDS["normalization"].kind.options)
+    for name in ("off", "plain", "depth_scaled", "zero"):
+        assert Spec(residual=name).residual == name
+    assert ["off", *RESIDUALS] == list(FIELDS["residual"].kind.options)
+    for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"):
         assert Spec(optimizer=name).optimizer == name
+    assert list(OPTIMIZERS) == list(FIELDS["optimizer"].kind.options)
+    for name in ("constant", "warmup", "cosine"):
+        assert Spec(schedule=name).schedule == name
+    assert list(SCHEDULES) == list(FIELDS["schedule"].kind.options)
+
+
+# Widths, one or one per layer
+
+
+@pytest.mark.parametrize(
+    ("given", "width", "widths"),
+    [
+        (7, 7, (7,) * 10),
+        ("7", 7, (7,) * 10),  # as a widget has it
+        ((7,), 7, (7,) * 10),  # one number, whatever holds it
+        ((256, 128, 64), (256, 128, 64), (256, 128, 64)),
+        ("256-128-64", (256, 128, 64), (256, 128, 64)),
+        ("1-1024", (1, 1024), (1, 1024)),
+        ("007-8", (7, 8), (7, 8)),
+        ("64-64-64", 64, (64,) * 3),
+        ((64,) * 16, 64, (64,) * 16),
+        (tuple(range(1, 17)), tuple(range(1, 17)), tuple(range(1, 17))),
+    ],
+    ids=str,
+)
+def test_width_is_one_number_or_one_for_each_layer(given: Any, width: Any, widths: tuple[int, ...]) -> None:
+    spec = Spec(width=given)
+    assert spec.width == width
+    assert type(spec.width) is type(width)
+    assert spec.widths == widths
+    assert spec.depth == len(widths)
+    assert spec == Spec(depth=len(widths), width=width)
+    assert hash(spec) == hash(Spec(depth=len(widths), width=width))
+
+
+def test_the_depth_follows_the_widths() -> None:
+    """Whatever depth stands beside them, and until the widths are one number again."""
+    spec = Spec(depth=30, width=(8, 4))
+    assert (spec.depth, spec.widths) == (2, (8, 4))
+    assert spec.replace(depth=7) == spec
+    assert spec.replace(width=5) == Spec(depth=2, width=5)
+    assert spec.replace(width=(8, 8, 8)) == Spec(depth=3, width=8)
+    assert Spec(depth=30).replace(width="3-2-1").depth == 3
+    # A depth out of range is refused even where it would not count.
+    with pytest.raises(BadInput, match=r"^depth: "):
+        Spec(depth=0, width=(8, 4))
+
+
+WIDTHS = FIELDS["width"].kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "-", "64-", "-64", "64--32", "0", "64-0", "1025", "64-1025", "64,32", "64 32", "64 - 32", " 64", "64\n"),
+        *("+64", "64.0", "1e2", "nan", "x", "１", "0x10", "6_4", "64-x", "64\x00", "9" * 400, "-".join(["4"] * 17)),
+    ],
+)
+def test_texts_of_widths_that_are_refused(text: str) -> None:
+    for refuse in (lambda: FIELDS["width"].read(text), lambda: Spec(width=text)):
+        with pytest.raises(BadInput) as caught:
+            refuse()
+        assert (caught.value.field, caught.value.value) == ("width", text)
+        assert "a whole number from 1 to 1024, or at most 16 of them joined by -" in caught.value.allowed
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, True, False, 0, 1025, 10**400, 64.0, 64.5, math.nan, math.inf, [64, 32], {64}, b"64", ()),
+        *((64, 0), (1025, 1), (64, True), (64, 32.0), (64, "32"), (64, None), (64, (32,)), (4,) * 17),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_values_of_widths_that_are_refused(value: Any) -> None:
+    with pytest.raises(BadInput) as caught:
+        Spec(width=value)
+    assert caught.value.field == "width"
+    assert caught.value.allowed == WIDTHS.allowed
+
+
+@given(_values(WIDTHS))
+def test_widths_are_read_as_they_are_written(value: int | tuple[int, ...]) -> None:
+    checked = WIDTHS.check(value)
+    assert WIDTHS.read(WIDTHS.write(checked)) == checked
+    assert WIDTHS.check(WIDTHS.write(checked)) == checked
+    assert len(WIDTHS.write(checked)) <= 16 * len("1024-") - 1
+
+
+@given(st.text() | st.text(alphabet="0123456789-", max_size=40))
+def test_any_text_is_widths_or_a_refusal(text: str) -> None:
+    try:
+        value = WIDTHS.read(text)
+    except Refused as refusal:
+        assert refusal.allowed == WIDTHS.allowed  # noqa: PT017 (either way is fine)
+    else:
+        assert WIDTHS.check(value) == value
+        assert Spec(width=value).widths
 
 
 @pytest.mark.parametrize(
@@ -264,9 +400,12 @@ def test_a_spec_is_a_value(spec: Spec) -> None:
 @given(st.dictionaries(st.sampled_from(list(FIELDS)), JUNK))
 def test_any_values_give_a_spec_or_name_the_first_bad_field(values: dict[str, Any]) -> None:
     settled, problems = Spec.settle(values)
-    assert isinstance(settled, Spec)
+    refused = {problem.field for problem in problems}
+    assert settled == Spec(**{name: value for name, value in values.items() if name not in refused})
     for problem in problems:
-        assert getattr(settled, problem.field) == FIELDS[problem.field].default
+        # Widths that are accepted say how deep the network is.
+        if problem.field != "depth" or "width" not in values:
+            assert getattr(settled, problem.field) == FIELDS[problem.field].default
         assert str(problem).isprintable()
     if problems:
         with pytest.raises(BadInput) as caught:
@@ -293,7 +432,7 @@ def test_layer_shapes_chain_from_the_inputs_to_the_outputs(spec: Spec) -> None:
     assert [shape.layer for shape in shapes] == list(range(1, spec.depth + 2))
     assert {(shape.depth, shape.activation) for shape in shapes} == {(spec.depth, spec.activation)}
     assert [shape.is_output for shape in shapes] == [False] * spec.depth + [True]
-    assert {shape.fan_out for shape in shapes[:-1]} == {spec.width}
+    assert tuple(shape.fan_out for shape in shapes[:-1]) == spec.widths
     for before, after in pairwise(shapes):
         assert before.fan_out == after.fan_in
 
@@ -303,6 +442,17 @@ def test_inputs_and_outputs_follow_the_data() -> None:
     assert (Spec(dataset="blobs").inputs, Spec(dataset="blobs").outputs) == (2, 3)
     gaussian = Spec(dataset="gaussian", width=17)
     assert (gaussian.inputs, gaussian.outputs) == (17, 17)
+    bottle = Spec(dataset="gaussian", width=(17, 3, 5))
+    assert (bottle.inputs, bottle.outputs) == (17, 5)
+    for name, record in DATASETS.items():
+        if record.has_labels:
+            assert (Spec(dataset=name).inputs, Spec(dataset=name).outputs) == (record.features, record.outputs)
+
+
+def test_shapes_of_layers_of_different_widths() -> None:
+    shapes = Spec(width=(6, 5, 4), dataset="blobs").layer_shapes()
+    assert [(shape.fan_in, shape.fan_out) for shape in shapes] == [(2, 6), (6, 5), (5, 4), (4, 3)]
+    assert [shape.is_output for shape in shapes] == [False, False, False, True]
 
 
 def test_the_sentence() -> None:
@@ -313,20 +463,59 @@ def test_the_sentence() -> None:
     assert Spec(activation="leaky_relu(slope=0.2)").sentence == (
         "10 hidden layers of 64 leaky ReLU (slope 0.2) units on digits, started from he_normal"
     )
+    assert Spec(width=(256, 128, 64)).sentence == (
+        "3 hidden layers of 256-128-64 ReLU units on digits, started from he_normal"
+    )
+    assert Spec(width=(1, 1)).sentence.startswith("2 hidden layers of 1 ReLU unit on")
 
 
 def test_only_data_with_labels_can_be_trained_on() -> None:
     for name, record in DATASETS.items():
         if record.has_labels:
-            Spec(dataset=name).require_labels()
+            Spec(dataset=name).require_training()
         else:
             with pytest.raises(BadInput, match=f"^dataset: '{name}' .*labels") as caught:
-                Spec(dataset=name).require_labels()
+                Spec(dataset=name).require_training()
             assert "one of digits, moons" in caught.value.allowed
+            for other, another in DATASETS.items():
+                assert (other in caught.value.allowed.partition(":")[0]) == another.has_labels
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4096])
+@pytest.mark.parametrize("normalization", ["none", *NORMALIZATIONS])
+def test_batch_normalization_needs_a_batch(normalization: str, batch_size: int) -> None:
+    spec = Spec(normalization=normalization, batch_size=batch_size)
+    if (normalization, batch_size) != ("batch", 1):
+        spec.require_training()
+        return
+    with pytest.raises(BadInput) as caught:
+        spec.require_training()
+    assert (caught.value.field, caught.value.value) == ("batch_size", 1)
+    assert caught.value.allowed.startswith("at least 2 for batch normalization")
+    # What is not trained on may be normalized.
+    spec.require_start((spec.initializer,))
+
+
+@pytest.mark.parametrize("residual", ["off", *RESIDUALS])
+def test_a_residual_network_has_one_width(residual: str) -> None:
+    for width in (6, (6,), (6, 6), "6-6-6"):
+        Spec(width=width, residual=residual).require_start(("he_normal",))
+    bottle = Spec(width=(6, 4, 6), residual=residual)
+    if residual == "off":
+        bottle.require_start(("he_normal",))
+        return
+    for names in ((), ("he_normal",), ("looks_linear", "kumar")):
+        with pytest.raises(BadInput) as caught:
+            bottle.require_start(names)
+        assert (caught.value.field, caught.value.value) == ("width", "6-4-6")
+        assert str(caught.value) == (
+            "width: '6-4-6' is not allowed; give the same width in every layer of a residual network"
+        )
 
 
 WITHOUT_ANSWER = [
     ("looks_linear", {"width": 5}, "an even width"),
+    ("looks_linear", {"width": (6, 5, 4)}, "an even width"),
     ("kumar", {}, "a slope at 0, where ReLU has none"),
     ("edge_of_chaos(sigma_b=0.1)", {}, ""),
     ('custom(standard_deviation="1/(layer-3)**2")', {}, "has none"),
@@ -355,6 +544,7 @@ def test_an_initializer_without_an_answer_for_a_layer_does_not_start(
     ("name", "changes"),
     [
         ("looks_linear", {"width": 6}),
+        ("looks_linear", {"width": (6, 8, 4)}),
         ("looks_linear", {"width": 6, "dataset": "blobs"}),  # three outputs: only mirrored sides have to be even
         ("kumar", {"activation": "tanh"}),
         ("edge_of_chaos", {}),
@@ -467,11 +657,11 @@ def test_lists_of_knobs_are_canonical_and_without_repetition() -> None:
         CompareKnobs(learning_rates=tuple(float(rate) for rate in range(1, 14)))
 
 
-def test_a_list_of_700_characters_is_kept_and_a_longer_one_is_refused() -> None:
-    def listed(last: int) -> tuple[str, ...]:
-        return (_custom(300, " "), _custom(198, " "), _custom(last, " "))
+def test_a_list_at_its_limit_is_kept_and_a_longer_one_is_refused() -> None:
+    def listed(length: int) -> tuple[str, ...]:
+        return (_custom(TEXT_LIMIT, " "), _custom(length - TEXT_LIMIT - 1, " "))
 
-    knobs = CompareKnobs(initializers=listed(200))
-    assert len(";".join(knobs.initializers)) == 700
-    with pytest.raises(BadInput, match="at most 700 characters together"):
-        CompareKnobs(initializers=listed(201))
+    knobs = CompareKnobs(initializers=listed(LIST_LIMIT))
+    assert len(";".join(knobs.initializers)) == LIST_LIMIT
+    with pytest.raises(BadInput, match=f"at most {LIST_LIMIT} characters together"):
+        CompareKnobs(initializers=listed(LIST_LIMIT + 1))

@@ -12,21 +12,39 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sklearn.metrics import r2_score
 from torch import Tensor, nn
 
 from winit import datasets
-from winit.datasets import Data, load
+from winit import training as engine
+from winit.datasets import DATASETS, Data, load
 from winit.fields import BadInput
+from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.network import Ensemble, Member, initialize
+from winit.optimizers import OPTIMIZERS, SCHEDULES
 from winit.seeds import generator
 from winit.spec import Spec
 from winit.training import STATUSES, History, Training, recorded_steps, seeds_of, status, train
 
-OPTIMIZERS: dict[str, Callable[[Iterator[nn.Parameter], float], torch.optim.Optimizer]] = {
+# The reference for one of each kind of memory; tests/test_engine.py holds all of them.
+PLAIN: dict[str, Callable[[Iterator[nn.Parameter], float], torch.optim.Optimizer]] = {
     "sgd": lambda parameters, rate: torch.optim.SGD(parameters, lr=rate),
     "momentum": lambda parameters, rate: torch.optim.SGD(parameters, lr=rate, momentum=0.9),
     "adam": lambda parameters, rate: torch.optim.Adam(parameters, lr=rate),
 }
+BLOCKS = [(norm, residual) for norm in ("none", *NORMALIZATIONS) for residual in ("off", *RESIDUALS)]
+EACH_BLOCK = pytest.mark.parametrize(("normalization", "residual"), BLOCKS)
+# Each optimizer with something around its steps: schedule, weight decay, clipping.
+SURROUNDED = [
+    ("sgd", "constant", 0, 0),
+    ("momentum", "warmup", 10, 1),
+    ("nesterov", "cosine", 1, 0),
+    ("rmsprop", "constant", 0, 1),
+    ("adam", "cosine", 0, 0),
+    ("adamw", "warmup", 10, 0),
+]
+EACH_SURROUNDED = pytest.mark.parametrize(("optimizer", "schedule", "weight_decay", "clip"), SURROUNDED)
+LABELLED = [name for name, record in DATASETS.items() if record.has_labels]
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -79,7 +97,7 @@ class _Loop:
     def __init__(self, spec: Spec, member: Member, data: Data, dtype: torch.dtype = torch.float64) -> None:
         self.net = _sequential(spec.activation, initialize(spec, [member], dtype), 0)
         self.criterion = nn.CrossEntropyLoss() if data.is_classification else nn.MSELoss()
-        self.optimizer = OPTIMIZERS[spec.optimizer](self.net.parameters(), member.learning_rate)
+        self.optimizer = PLAIN[spec.optimizer](self.net.parameters(), member.learning_rate)
         kind = torch.int64 if data.is_classification else dtype
         self.x, self.test_x = torch.tensor(data.train_x, dtype=dtype), torch.tensor(data.test_x, dtype=dtype)
         self.y, self.test_y = torch.tensor(data.train_y, dtype=kind), torch.tensor(data.test_y, dtype=kind)
@@ -95,13 +113,16 @@ class _Loop:
 
     @torch.no_grad()
     def evaluate(self, samples: int) -> tuple[float, float, float]:
-        """Return loss and accuracy on the first training samples, and accuracy on the test part."""
-        outputs, answers = self.net(self.x[:samples]), self.net(self.test_x).argmax(dim=1)
+        """Return loss and accuracy (R^2 of a regression) on the first training samples, and that on the test part."""
+        outputs, answers = self.net(self.x[:samples]), self.net(self.test_x)
         loss = float(self.criterion(outputs, self.y[:samples]))
         if isinstance(self.criterion, nn.MSELoss):
-            return loss, math.nan, math.nan
+            # All targets together: each weighs as much as it varies.
+            pairs = ((self.y[:samples], outputs), (self.test_y, answers))
+            first, second = (r2_score(*pair, multioutput="variance_weighted") for pair in pairs)
+            return loss, first, second
         hits = (outputs.argmax(dim=1) == self.y[:samples]).double().mean()
-        return loss, float(hits), float((answers == self.test_y).double().mean())
+        return loss, float(hits), float((answers.argmax(dim=1) == self.test_y).double().mean())
 
 
 def _finished(training: Training) -> History:
@@ -111,16 +132,25 @@ def _finished(training: Training) -> History:
 
 
 def _same(one: Training | Ensemble, number: int, other: Training | Ensemble, place: int) -> bool:
-    """Whether two members have the same weights and biases, bit for bit."""
-    first, second = (side.ensemble if isinstance(side, Training) else side for side in (one, other))
-    pairs = zip((*first.weights, *first.biases), (*second.weights, *second.biases), strict=True)
-    return all(torch.equal(a[number], b[place]) for a, b in pairs)
+    """Whether two members have learned and remember the same numbers, bit for bit."""
+
+    def numbers(side: Training | Ensemble) -> Iterator[Tensor]:
+        ensemble = side.ensemble if isinstance(side, Training) else side
+        yield from (*ensemble.weights, *ensemble.biases, *ensemble.branches)
+        for norm in ensemble.norms:
+            yield from (norm.gain, norm.shift, norm.mean, norm.variance)
+
+    def equal(a: Tensor, b: Tensor) -> bool:
+        # What is not a number is not equal to itself; a member that diverged is the same all the same.
+        return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+    return all(equal(a[number], b[place]) for a, b in zip(numbers(one), numbers(other), strict=True))
 
 
 # Against the loop
 
 
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("optimizer", list(PLAIN))
 @pytest.mark.parametrize(
     ("activation", "dataset", "batch_size"),
     [
@@ -163,7 +193,7 @@ def test_fifty_steps_are_those_of_a_plain_loop(activation: str, dataset: str, ba
             assert not torch.equal(found, start.weights[layer][number])
 
 
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("optimizer", list(PLAIN))
 def test_a_regression_is_learned_as_by_a_plain_loop(optimizer: str) -> None:
     data = _regression()
     spec = Spec(depth=2, width=16, activation="tanh", dataset="moons", batch_size=30, optimizer=optimizer, steps=50)
@@ -173,10 +203,17 @@ def test_a_regression_is_learned_as_by_a_plain_loop(optimizer: str) -> None:
     for snapshot in training:
         if snapshot.step:
             np.testing.assert_allclose(training.batch_losses.numpy(), [loop.step() for loop in loops], rtol=1e-10)
-        np.testing.assert_allclose(snapshot.loss, [loop.evaluate(100)[0] for loop in loops], rtol=1e-10)
-        assert np.isnan(snapshot.train_accuracy).all()
-        assert np.isnan(snapshot.test_accuracy).all()
+        expected = np.array([loop.evaluate(100) for loop in loops])
+        np.testing.assert_allclose(snapshot.loss, expected[:, 0], rtol=1e-10)
+        np.testing.assert_allclose(snapshot.train_accuracy, expected[:, 1], atol=1e-6)
+        np.testing.assert_allclose(snapshot.test_accuracy, expected[:, 2], atol=1e-6)
     history = training.history()
+    np.testing.assert_array_equal(history.final_loss, history.loss[:, -1])
+    np.testing.assert_array_equal(history.final_train_accuracy, history.train_accuracy[:, -1])
+    np.testing.assert_array_equal(history.final_test_accuracy, history.test_accuracy[:, -1])
+    assert (history.loss[:, 0] > history.constant_loss).all()  # worse than the mean at first: below 0
+    assert (history.train_accuracy[:, 0] < 0).all()
+    assert history.chance == 0
     assert history.constant_loss == pytest.approx(np.var(data.train_y.astype(float), axis=0).mean())
     assert history.statuses == tuple(status(loss, history.constant_loss, None) for loss in history.final_loss)
     assert (history.final_loss < history.loss[:, 0]).all()
@@ -207,21 +244,31 @@ def test_every_epoch_sees_every_sample_once() -> None:
 # Alone and in company
 
 
-def _assert_unmoved_by_company(spec: Spec, crowd: tuple[Member, ...], every: int) -> None:
-    """Assert that members are bitwise the same alone and in company of 2, 7 and all."""
-    companies = {size: Training(spec, crowd[:size], every=every) for size in (2, 7, len(crowd))}
+@pytest.fixture
+def one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train all members of a run in one group, however large; tests/test_groups.py is about groups."""
+    monkeypatch.setattr(engine, "group_size", lambda spec, members, workers: members)
+
+
+def _assert_unmoved_by_company(
+    spec: Spec, crowd: tuple[Member, ...], every: int, sizes: tuple[int, ...] = (2, 7, len(CROWD))
+) -> None:
+    """Assert that members are bitwise the same alone and in company of so many."""
+    companies = {size: Training(spec, crowd[:size], every=every) for size in sizes}
     recorded = {size: _finished(company) for size, company in companies.items()}
-    for number in (0, 1, 6, len(crowd) - 1):
+    for number in {0, *(size - 1 for size in sizes)}:
         alone = Training(spec, [crowd[number]], every=every)
         history = _finished(alone)
         for size, company in companies.items():
             if number < size:
                 assert _same(alone, 0, company, number)
+                assert len(company.groups) == 1
                 for name in ("loss", "train_accuracy", "test_accuracy"):
                     np.testing.assert_array_equal(getattr(history, name)[0], getattr(recorded[size], name)[number])
                 assert history.statuses[0] == recorded[size].statuses[number]
 
 
+@pytest.mark.usefixtures("one_group")
 @pytest.mark.parametrize(
     ("activation", "optimizer", "batch_size"),
     [("relu", "sgd", 64), ("tanh", "momentum", 17), ("gelu", "adam", 1), ("sigmoid", "sgd", 50)],
@@ -232,7 +279,82 @@ def test_a_member_is_the_same_alone_or_in_company(width: int, activation: str, o
     _assert_unmoved_by_company(spec, CROWD, every=25)
 
 
+@pytest.mark.usefixtures("one_group")
+@pytest.mark.parametrize(
+    ("width", "optimizer", "normalization", "residual"),
+    [
+        *((width, optimizer, "layer", "plain") for width in (4, 7, 33, 100) for optimizer in ("momentum", "adam")),
+        (33, "adam", "batch", "zero"),
+        (7, "momentum", "rms", "depth_scaled"),
+    ],
+)
+def test_a_member_is_the_same_with_blocks_and_memory(
+    width: int, optimizer: str, normalization: str, residual: str
+) -> None:
+    """In single precision and over 300 steps, which would turn the first different bit into different digits."""
+    spec = Spec(
+        depth=2,
+        width=width,
+        activation="tanh",
+        normalization=normalization,
+        residual=residual,
+        optimizer=optimizer,
+        batch_size=20,
+        steps=300,
+    )
+    _assert_unmoved_by_company(spec, CROWD, every=150, sizes=(5,))
+
+
+@pytest.mark.usefixtures("one_group")
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_a_member_is_the_same_with_every_optimizer(optimizer: str) -> None:
+    spec = Spec(
+        width=(9, 33, 5, 2),
+        normalization="layer",
+        optimizer=optimizer,
+        schedule="cosine",
+        weight_decay=0.01,
+        clip=0.5,
+        batch_size=20,
+        steps=100,
+    )
+    _assert_unmoved_by_company(spec, CROWD, every=50, sizes=(2, 7))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_group")
+@EACH_BLOCK
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize("width", [1, 4, 7, 33, 100])
+def test_a_member_is_the_same_with_each_block(width: int, optimizer: str, normalization: str, residual: str) -> None:
+    spec = Spec(
+        depth=4, width=width, normalization=normalization, residual=residual, optimizer=optimizer, batch_size=50
+    )
+    _assert_unmoved_by_company(spec, CROWD, every=100)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_group")
+@pytest.mark.parametrize("dataset", LABELLED)
+@pytest.mark.parametrize("optimizer", ["nesterov", "rmsprop", "adamw"])
+@pytest.mark.parametrize(("normalization", "residual"), [("none", "off"), ("batch", "plain"), ("layer", "zero")])
+def test_a_member_is_the_same_on_each_data_set(dataset: str, optimizer: str, normalization: str, residual: str) -> None:
+    spec = Spec(
+        depth=3,
+        width=33,
+        normalization=normalization,
+        residual=residual,
+        dataset=dataset,
+        optimizer=optimizer,
+        schedule="warmup",
+        weight_decay=0.01,
+        clip=1,
+    )
+    _assert_unmoved_by_company(spec, CROWD, every=100, sizes=(2, 7))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_group")
 @pytest.mark.parametrize(
     ("activation", "optimizer", "dataset", "batch_size"),
     [
@@ -360,6 +482,39 @@ def test_a_rate_of_0_leaves_the_weights_unchanged(optimizer: str) -> None:
     assert (history.loss[:2] == history.loss[:2, :1]).all()
 
 
+def test_every_optimizer_and_schedule_is_surrounded() -> None:
+    assert [row[0] for row in SURROUNDED] == list(OPTIMIZERS)
+    assert {row[1] for row in SURROUNDED} == set(SCHEDULES)
+
+
+@EACH_SURROUNDED
+@EACH_BLOCK
+def test_a_rate_of_0_learns_nothing_whatever_surrounds_it(
+    normalization: str, residual: str, optimizer: str, schedule: str, weight_decay: float, clip: float
+) -> None:
+    spec = Spec(
+        depth=2,
+        width=5,
+        normalization=normalization,
+        residual=residual,
+        optimizer=optimizer,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        clip=clip,
+        learning_rate=0,
+        dataset="moons",
+        steps=3,
+    )
+    training = train(spec, 2)
+    parameters = [parameter.clone() for group in training.groups for parameter in group.workspace.parameters]
+    history = _finished(training)
+    after = [parameter for group in training.groups for parameter in group.workspace.parameters]
+    assert all(torch.equal(one, two) for one, two in zip(parameters, after, strict=True))
+    assert history.diverged_at == (None, None)
+    if normalization != "batch":  # whose running statistics move all the same
+        assert (history.loss == history.loss[:, :1]).all()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus"])
@@ -368,6 +523,220 @@ def test_the_largest_rate_diverges_without_an_exception(activation: str, optimiz
     history = _finished(train(spec, 3, layer_statistics=True, every=1))
     assert history.statuses == ("diverged",) * 3
     assert history.is_complete
+
+
+def _is_sound(history: History) -> None:
+    """Assert that each member's end is finite, or marked as diverged at a step."""
+    ends = zip(history.final_loss, history.final_train_accuracy, history.final_test_accuracy, strict=True)
+    for end, status_, left in zip(ends, history.statuses, history.diverged_at, strict=True):
+        if np.isfinite(end[0]):
+            assert np.isfinite(end).all()
+        else:
+            assert status_ == "diverged"
+            assert left is not None
+
+
+@pytest.mark.filterwarnings("error")
+@EACH_SURROUNDED
+@EACH_BLOCK
+def test_the_largest_rate_is_survived_or_marked(
+    normalization: str, residual: str, optimizer: str, schedule: str, weight_decay: float, clip: float
+) -> None:
+    spec = Spec(
+        depth=3,
+        width=6,
+        normalization=normalization,
+        residual=residual,
+        optimizer=optimizer,
+        learning_rate=1e10,
+        schedule=schedule,
+        clip=clip,
+        weight_decay=weight_decay,
+        dataset="moons",
+        steps=8,
+    )
+    history = _finished(train(spec, 2, layer_statistics=True, every=1))
+    assert history.is_complete
+    _is_sound(history)
+    if normalization == "none":
+        assert history.statuses == ("diverged",) * 2
+    else:  # it undoes any size of the weights below it: not every network leaves the numbers, but none learns
+        assert set(history.statuses) <= {"stalled", "worse", "diverged"}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("depth", [1, 200])
+@EACH_BLOCK
+def test_width_1_and_depth_200_run_with_each_block(normalization: str, residual: str, depth: int) -> None:
+    spec = Spec(
+        depth=depth, width=1, normalization=normalization, residual=residual, batch_size=2, steps=1, dataset="moons"
+    )
+    training = train(spec.replace(activation="tanh"), 2, layer_statistics=True, every=1)
+    snapshots = list(training)
+    history = training.history()
+    assert [snapshot.step for snapshot in snapshots] == [0, 1]
+    _is_sound(history)
+    assert np.isfinite(history.loss).all()
+    assert [s.layers.activation_deviation.shape for s in snapshots if s.layers] == [(2, depth)] * 2
+    if normalization == "layer" and residual == "off":
+        # One unit less its mean is 0: what is left is the shift.
+        assert snapshots[0].layers is not None
+        np.testing.assert_array_equal(snapshots[0].layers.activation_deviation, 0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.slow
+@EACH_BLOCK
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_depth_200_is_sound(activation: str, optimizer: str, normalization: str, residual: str) -> None:
+    spec = Spec(
+        depth=200,
+        width=16,
+        activation=activation,
+        normalization=normalization,
+        residual=residual,
+        optimizer=optimizer,
+        batch_size=16,
+        steps=20,
+    )
+    history = _finished(train(spec, 2, layer_statistics=True))
+    assert history.is_complete
+    _is_sound(history)
+
+
+def _constant(kind: str) -> Data:
+    """Return data of which a part does not vary at all."""
+    source = np.random.default_rng(1)
+    x = source.normal(size=(60, 3)).astype(np.float32)
+    y = source.integers(2, size=60)
+    outputs = 2
+    if kind == "inputs":
+        x = np.zeros_like(x)
+    elif kind == "equal inputs":
+        x = np.full_like(x, 3.0)
+    elif kind == "one feature":
+        x[:, 1] = 0
+    elif kind == "classes":
+        y = np.ones_like(y)
+    else:
+        outputs = 1
+        y = np.full((60, 1), 0.5 if kind == "targets" else 0.0, dtype=np.float32)
+    return Data(x[:40], y[:40], x[40:], y[40:], outputs)
+
+
+class _ThreeFeatures(Spec):
+    """A spec whose inputs are those of `_constant`."""
+
+    @property
+    def inputs(self) -> int:
+        return 3
+
+    @property
+    def outputs(self) -> int:
+        return 1 if self.dataset == "digits" else 2
+
+
+@pytest.mark.filterwarnings("error")
+@EACH_BLOCK
+@pytest.mark.parametrize("kind", ["inputs", "equal inputs", "one feature", "classes"])
+def test_data_without_variance_is_trained_on(kind: str, normalization: str, residual: str) -> None:
+    spec = _ThreeFeatures(
+        depth=2,
+        width=8,
+        normalization=normalization,
+        residual=residual,
+        dataset="moons",
+        batch_size=10,
+        learning_rate=0.2,
+        steps=100,
+    )
+    data = _constant(kind)
+    training = train(spec, 2, data=data, layer_statistics=True)
+    history = _finished(training)
+    assert history.diverged_at == (None, None)
+    _is_sound(history)
+    if kind in ("inputs", "equal inputs"):
+        # All that can be learned are the class frequencies: the same answer for every sample.
+        assert (history.final_loss > 0.999 * history.constant_loss).all()
+        assert set(history.final_train_accuracy) <= {(data.train_y == label).mean() for label in (0, 1)}
+        # Evaluated, batch normalization divides by the root of epsilon how far its mean lags behind.
+        if normalization != "batch":
+            assert set(history.statuses) <= {"stalled", "worse"}
+        assert (training.batch_losses < 2 * history.constant_loss).all()
+    if kind == "classes":
+        assert history.constant_loss == 0
+        np.testing.assert_array_equal(history.final_train_accuracy, 1)
+        assert (history.final_loss < 0.05).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["targets", "targets of 0"])
+def test_targets_without_variance_have_no_r_squared(kind: str) -> None:
+    """Not minus infinity: there is nothing to explain."""
+    spec = _ThreeFeatures(depth=1, width=8, batch_size=10, steps=20)
+    history = _finished(train(spec, 2, data=_constant(kind)))
+    assert history.constant_loss == 0
+    assert history.diverged_at == (None, None)
+    assert np.isfinite(history.loss).all()
+    assert np.isnan(history.train_accuracy).all()
+    assert np.isnan(history.final_test_accuracy).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "allowed"),
+    [
+        ({"normalization": "batch", "batch_size": 1}, "batch_size", "at least 2 for batch normalization"),
+        ({"residual": "plain", "width": (8, 4, 8)}, "width", "the same width in every layer of a residual network"),
+        ({"residual": "depth_scaled", "width": (8, 4)}, "width", "the same width in every layer"),
+        ({"residual": "zero", "width": (4, 8)}, "width", "the same width in every layer"),
+        ({"initializer": "looks_linear", "width": 5}, "initializer", "an even width"),
+        ({"initializer": "looks_linear", "width": (6, 5, 6)}, "initializer", "an even width"),
+        ({"initializer": "kumar"}, "initializer", "a slope at 0"),
+        ({"dataset": "gaussian"}, "dataset", "labels"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(changes: dict[str, object], field: str, allowed: str) -> None:
+    spec = Spec(depth=3, steps=2).replace(**changes)
+    with pytest.raises(BadInput) as caught:
+        train(spec)
+    assert caught.value.field == field
+    assert allowed in caught.value.allowed
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalization": "batch", "batch_size": 2},
+        {"normalization": "layer", "batch_size": 1},
+        {"normalization": "rms", "batch_size": 1},
+        {"residual": "plain", "width": "8-8-8"},
+        {"residual": "zero", "depth": 1, "width": 8},
+        {"normalization": "batch", "width": (8, 1, 5)},
+        {"normalization": "layer", "width": (8, 1, 5), "initializer": "orthogonal"},
+        {"initializer": "looks_linear", "width": (6, 4, 8)},
+    ],
+    ids=str,
+)
+def test_what_is_at_the_border_is_trained(changes: dict[str, object]) -> None:
+    history = _finished(train(Spec(depth=3, width=8, steps=5).replace(**changes), 2, layer_statistics=True))
+    assert history.diverged_at == (None, None)
+    assert np.isfinite(history.loss).all()
+
+
+@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_every_data_set_can_be_trained_on(name: str, normalization: str) -> None:
+    spec = Spec(depth=2, width=16, dataset=name, activation="tanh", normalization=normalization, steps=100)
+    history = _finished(train(spec.replace(optimizer="adam", learning_rate=0.01), 2))
+    assert set(history.statuses) <= {"learned", "learning"}
+    data = load(name)
+    assert history.chance == data.chance
+    assert (history.final_train_accuracy > data.chance).all()
+    assert (history.final_train_accuracy <= 1).all()
+    if DATASETS[name].is_regression:
+        np.testing.assert_allclose(history.final_train_accuracy, 1 - history.final_loss / data.constant_loss, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("error")
@@ -392,6 +761,16 @@ def test_at_or_above_the_training_set_the_batch_is_the_whole_set() -> None:
         assert all(_same(runs[total], number, runs[size], number) for number in range(2))
         np.testing.assert_array_equal(histories[total].loss, histories[size].loss)
     assert not _same(runs[total], 0, runs[total - 1], 0)
+
+
+@EACH_BLOCK
+def test_a_batch_larger_than_the_data_is_the_data_with_each_block(normalization: str, residual: str) -> None:
+    smallest = min(LABELLED, key=lambda name: len(load(name).train_x))
+    total = len(load(smallest).train_x)
+    spec = Spec(depth=2, width=7, dataset=smallest, normalization=normalization, residual=residual, steps=5)
+    exact, larger = (train(spec.replace(batch_size=size), 2) for size in (total, 4096))
+    np.testing.assert_array_equal(_finished(exact).loss, _finished(larger).loss)
+    assert all(_same(exact, number, larger, number) for number in range(2))
 
 
 def test_a_training_set_smaller_than_everything() -> None:

@@ -117,7 +117,8 @@ def _catalogue() -> dict[str, Any]:
                 "name": record.name,
                 "description": record.description,
                 "features": record.features,
-                "classes": record.outputs or None,
+                "classes": None if record.is_regression else record.outputs or None,
+                "targets": record.outputs if record.is_regression else None,
                 "source": record.source,
             }
             for record in DATASETS.values()
@@ -243,6 +244,8 @@ def _members(history: training.History) -> list[dict[str, Any]]:
             final["reason"] = f"the loss left the finite numbers at step {left}"
         elif not math.isfinite(history.final_loss[number]):
             final["reason"] = "the loss on the whole training set is not finite"
+        elif not np.isfinite(history.loss[number]).all():
+            final["reason"] = "the loss was not finite at some of the recorded steps"
         found.append(
             {
                 "initializer": member.initializer,

@@ -1,7 +1,8 @@
 """Comparison: several initializers, learning rates and seeds, trained together as one ensemble.
 
 A learning rate is chosen on one half of the seeds and scored on the other, both ways, so that
-choosing does not flatter. The score is the final test accuracy; a diverged run counts as chance.
+choosing does not flatter. The score is the final test accuracy, or test R² for a regression; a diverged
+run counts as one that learned nothing: as chance, or 0.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from winit.datasets import DATASETS, Measure
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs, together
 from winit.network import Member, seeds_of
@@ -27,7 +29,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Score:
-    """Final test accuracy over seeds: median, interquartile mean, and its 95 % percentile-bootstrap interval."""
+    """Final test score over seeds: median, interquartile mean, and its 95 % percentile-bootstrap interval."""
 
     median: float
     iqm: float
@@ -57,6 +59,11 @@ class Comparison:
     history: History
     ranking: tuple[Rank, ...]
 
+    @property
+    def measure(self) -> Measure:
+        """What the scores are."""
+        return DATASETS[self.history.spec.dataset].measure
+
 
 def members(spec: Spec, knobs: CompareKnobs) -> tuple[Member, ...]:
     """Return the runs of a comparison: initializers x learning rates x seeds, the network's own first.
@@ -81,17 +88,22 @@ def start(spec: Spec, knobs: CompareKnobs, *, every: int | None = None) -> Train
 
 def conclude(history: History) -> Comparison:
     """Rank the initializers of a history, by interquartile mean of the score, then by final loss."""
-    accuracy = np.where(
-        [status == "diverged" for status in history.statuses], history.chance, history.final_test_accuracy
-    )
+    reached = scores(history)
     ranks = []
     for initializer in dict.fromkeys(member.initializer for member in history.members):
-        chosen, rates = _scored(history, accuracy, initializer)
+        chosen, rates = _scored(history, reached, initializer)
         counts = {status: sum(history.statuses[run] == status for run in chosen) for status in STATUSES}
-        ranks.append(Rank(initializer, rates, score(accuracy[list(chosen)]), counts, chosen))
+        ranks.append(Rank(initializer, rates, score(reached[list(chosen)]), counts, chosen))
     losses = {rank.initializer: median_loss(history.final_loss[list(rank.runs)]) for rank in ranks}
     ranks.sort(key=lambda rank: (-rank.score.iqm, losses[rank.initializer]))
     return Comparison(history, tuple(ranks))
+
+
+def scores(history: History) -> Array:
+    """Return the score of every run, (runs,): its final test accuracy or R², for a diverged one that of a constant."""
+    final = history.final_test_accuracy
+    lost = np.array([status == "diverged" for status in history.statuses]) | ~np.isfinite(final)
+    return np.where(lost, history.chance, final)
 
 
 def median_loss(losses: Array) -> float:
@@ -99,7 +111,7 @@ def median_loss(losses: Array) -> float:
     return float(np.median(np.where(np.isfinite(losses), losses, np.inf)))
 
 
-def _scored(history: History, accuracy: Array, initializer: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _scored(history: History, reached: Array, initializer: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return one run per seed, at the rate that the other half of the seeds chose, and those rates."""
     runs = {
         (member.learning_rate, member.seed): number
@@ -113,7 +125,7 @@ def _scored(history: History, accuracy: Array, initializer: str) -> tuple[tuple[
     halves = (seeds[::2], seeds[1::2])
 
     def best(half: Sequence[int]) -> float:
-        return max(rates, key=lambda rate: float(np.mean([accuracy[runs[rate, seed]] for seed in half])))
+        return max(rates, key=lambda rate: float(np.mean([reached[runs[rate, seed]] for seed in half])))
 
     chosen = (best(halves[1]), best(halves[0]))  # the rate of a half is chosen by the other one
     return tuple(runs[chosen[number % 2], seed] for number, seed in enumerate(seeds)), chosen
@@ -132,13 +144,13 @@ def interquartile_mean(values: Array, axis: int = -1) -> Array:
     return mean
 
 
-def score(accuracies: Array) -> Score:
-    """Summarize accuracies (seeds,): equal values give an interval of zero width, under five seeds give none."""
+def score(values: Array) -> Score:
+    """Summarize scores (seeds,): equal values give an interval of zero width, under five seeds give none."""
     low = high = None
-    if len(accuracies) >= INTERVAL_SEEDS:
-        resampled = np.random.default_rng(0).choice(accuracies, (_RESAMPLES, len(accuracies)))
+    if len(values) >= INTERVAL_SEEDS:
+        resampled = np.random.default_rng(0).choice(values, (_RESAMPLES, len(values)))
         low, high = (float(bound) for bound in np.quantile(interquartile_mean(resampled), (0.025, 0.975)))
-    return Score(float(np.median(accuracies)), float(interquartile_mean(accuracies)), low, high)
+    return Score(float(np.median(values)), float(interquartile_mean(values)), low, high)
 
 
 def median_finite(values: Array) -> float | None:

@@ -1,7 +1,7 @@
-"""The data sets: real tables shipped by scikit-learn, and two-dimensional tasks generated from fixed seeds.
+"""The data sets: real tables shipped by scikit-learn, and small tasks generated from fixed seeds.
 
-Features are standardized by the training part; a feature that is constant there is left at zero.
-Adding a data set is adding one record.
+Features, and the targets of a regression, are standardized by the training part; a column that is
+constant there is left at zero. Adding a data set is adding one record.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,51 @@ from winit.seeds import generator
 Features = NDArray[np.float32]
 Targets = NDArray[np.int64] | NDArray[np.float32]
 
+View = Literal["regions", "board", "confusion", "curves", "heat_map", "scatter"]
+"""How predictions are shown.
+
+Classes: their regions in the plane, a board of digits, or a table of true and predicted classes.
+Regressions: curves over one feature, a heat map over two, or predictions against targets.
+"""
+
 EVALUATION_LIMIT = 512
 """The curves of a run are measured on this many training samples; its end on all of them."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How well outputs agree with targets, as one number: at most 1, and more is better."""
+
+    label: str
+    name: str
+    """For the columns of a file."""
+    rough_format: str
+    fine_format: str
+    points: float
+    """What one point of a difference is."""
+    points_label: str
+    constant_label: str
+    """What the best constant predictor is called."""
+    constant_answer: str
+    """What the best constant predictor does, in words."""
+    floor: float
+    """Lowest value that a figure must show; further down a run is no worse in any way that matters."""
+
+    def rough(self, value: float) -> str:
+        """Return a value as it stands in a sentence."""
+        return f"{value:{self.rough_format}}".replace("-", "−")
+
+    def fine(self, value: float) -> str:
+        """Return a value with one more digit."""
+        return f"{value:{self.fine_format}}".replace("-", "−")
+
+
+ACCURACY = Measure(
+    "accuracy", "accuracy", ".0%", ".1%", 0.01, " points", "chance", "guessing the class frequencies", 0.0
+)
+"""Share of the samples whose largest output is that of their class."""
+R_SQUARED = Measure("R²", "r_squared", "z.2f", "z.3f", 1.0, "", "the mean", "predicting the mean", -1.0)
+"""1 - mean squared error / variance of the targets of the same part."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +76,7 @@ class Data:
     train_x: Features
     """(samples, features)"""
     train_y: Targets
-    """(samples,) class numbers, or (samples, outputs) targets of a regression."""
+    """(samples,) class numbers, or (samples, outputs) targets of a regression, standardized."""
     test_x: Features
     test_y: Targets
     outputs: int
@@ -51,12 +95,26 @@ class Data:
         return int(self.train_x.shape[1])
 
     @property
+    def evaluation_samples(self) -> int:
+        """How many training samples the curves of a run are measured on."""
+        return min(EVALUATION_LIMIT, len(self.train_x))
+
+    @property
     def is_classification(self) -> bool:
         return self.train_y.ndim == 1
 
     @property
+    def measure(self) -> Measure:
+        return ACCURACY if self.is_classification else R_SQUARED
+
+    @property
+    def score_label(self) -> str:
+        """What the score of a run is called: accuracy, or R²."""
+        return self.measure.label
+
+    @property
     def chance(self) -> float:
-        """Accuracy of always answering the most frequent class of the training part; 0 for a regression."""
+        """Score of a run that learned nothing: accuracy of the training part's most frequent class, or an R² of 0."""
         if not self.is_classification:
             return 0.0
         return float(np.bincount(self.train_y.astype(np.int64)).max() / len(self.train_y))
@@ -65,7 +123,8 @@ class Data:
     def constant_loss(self) -> float:
         """Loss of the best constant predictor on the training part: the yardstick of every status.
 
-        Classes: the entropy of their frequencies, in nats. Regression: the mean variance of the targets.
+        Classes: the entropy of their frequencies, in nats. Regression: the mean variance of the targets, 1 where
+        they are standardized.
         """
         if self.is_classification:
             present = self._frequencies[self._frequencies > 0]
@@ -95,14 +154,24 @@ class Dataset:
     features: int | None
     """Number of features; None where it follows the network's width."""
     outputs: int
-    """Number of classes; 0 where there are no labels."""
-    build: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]] | None
-    """All samples (samples, features) and their classes; None where there are no labels."""
+    """Number of classes, or of regression targets; 0 where there are no labels."""
+    build: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64] | NDArray[np.float64]]] | None
+    """All samples (samples, features) and their labels: classes (samples,), or regression targets
+    (samples,) or (samples, outputs). None where there are no labels."""
     test_size: int = 0
+    view: View | None = None
+    is_regression: bool = False
+    class_names: tuple[str, ...] = ()
+    """Names of the classes; their numbers where there are none."""
 
     @property
     def has_labels(self) -> bool:
+        """Whether there is something to learn: classes, or targets of a regression."""
         return self.build is not None
+
+    @property
+    def measure(self) -> Measure:
+        return R_SQUARED if self.is_regression else ACCURACY
 
 
 def _spirals(samples: int, noise: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -124,6 +193,24 @@ def _xor(samples: int, gap: float, seed: int) -> tuple[NDArray[np.float64], NDAr
     return points, (points[:, 0] * points[:, 1] > 0).astype(np.int64)
 
 
+def _wave(samples: int, noise: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """y = sin(2 pi x) + noise N(0, 1), x uniform over [-1, 1]: two full periods."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (samples, 1))
+    return x, np.sin(2 * np.pi * x) + noise * rng.standard_normal(x.shape)
+
+
+def _hills(samples: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Three hills and three hollows: MATLAB's `peaks` over [-3, 3] x [-3, 3], points uniform."""
+    points = np.random.default_rng(seed).uniform(-3, 3, (samples, 2))
+    x, y = points.T
+    return points, (
+        3 * (1 - x) ** 2 * np.exp(-(x**2) - (y + 1) ** 2)
+        - 10 * (x / 5 - x**3 - y**5) * np.exp(-(x**2) - y**2)
+        - np.exp(-((x + 1) ** 2) - y**2) / 3
+    )
+
+
 _SKLEARN = "scikit-learn, sklearn.datasets"
 _RECORDS = (
     Dataset(
@@ -135,6 +222,7 @@ _RECORDS = (
         10,
         lambda: sklearn_datasets.load_digits(return_X_y=True),
         360,
+        "board",
     ),
     Dataset(
         "moons",
@@ -145,6 +233,7 @@ _RECORDS = (
         2,
         lambda: sklearn_datasets.make_moons(1000, noise=0.15, random_state=0),
         200,
+        "regions",
     ),
     Dataset(
         "circles",
@@ -155,6 +244,7 @@ _RECORDS = (
         2,
         lambda: sklearn_datasets.make_circles(1000, noise=0.08, factor=0.5, random_state=0),
         200,
+        "regions",
     ),
     Dataset(
         "spirals",
@@ -165,6 +255,7 @@ _RECORDS = (
         2,
         lambda: _spirals(1000, 0.04, 0),
         200,
+        "regions",
     ),
     Dataset(
         "xor",
@@ -175,6 +266,7 @@ _RECORDS = (
         2,
         lambda: _xor(1000, 0.05, 0),
         200,
+        "regions",
     ),
     Dataset(
         "blobs",
@@ -185,6 +277,67 @@ _RECORDS = (
         3,
         lambda: sklearn_datasets.make_blobs(1000, centers=3, cluster_std=1.5, random_state=3),
         200,
+        "regions",
+    ),
+    Dataset(
+        "wine",
+        "wine",
+        "178 wines of three cultivars, 13 chemical measurements",
+        f"{_SKLEARN}.load_wine (UCI Wine)",
+        13,
+        3,
+        lambda: sklearn_datasets.load_wine(return_X_y=True),
+        36,
+        "confusion",
+        class_names=("cultivar 1", "cultivar 2", "cultivar 3"),
+    ),
+    Dataset(
+        "breast_cancer",
+        "breast cancer",
+        "569 breast tumours, 30 measurements of their cell nuclei, malignant or benign",
+        f"{_SKLEARN}.load_breast_cancer (UCI Breast Cancer Wisconsin, Diagnostic)",
+        30,
+        2,
+        lambda: sklearn_datasets.load_breast_cancer(return_X_y=True),
+        114,
+        "confusion",
+        class_names=("malignant", "benign"),
+    ),
+    Dataset(
+        "wave",
+        "wave",
+        "500 points on two periods of a sine, with noise of standard deviation 0.1: a regression in one dimension",
+        "generated, y = sin(2 pi x) + N(0, 0.1²)",
+        1,
+        1,
+        lambda: _wave(500, 0.1, 0),
+        100,
+        "curves",
+        is_regression=True,
+    ),
+    Dataset(
+        "hills",
+        "hills",
+        "1,000 points on a smooth surface of hills and hollows: a regression in two dimensions",
+        "generated, the function peaks of MATLAB",
+        2,
+        1,
+        lambda: _hills(1000, 0),
+        200,
+        "heat_map",
+        is_regression=True,
+    ),
+    Dataset(
+        "diabetes",
+        "diabetes",
+        "442 patients, ten measurements, progression of their disease after a year: a regression",
+        f"{_SKLEARN}.load_diabetes (Efron et al. 2004, Least Angle Regression)",
+        10,
+        1,
+        lambda: sklearn_datasets.load_diabetes(return_X_y=True, scaled=False),
+        88,
+        "scatter",
+        is_regression=True,
     ),
     Dataset(
         "gaussian",
@@ -220,30 +373,29 @@ def load(name: str) -> Data:
         raise ValueError(f"{name} has no labels")
     x, y = record.build()
     # Split 1 keeps every pixel that varies at all varying in the training part of digits.
-    train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=record.test_size, random_state=1, stratify=y)
-    mean, deviation = train_x.mean(axis=0), train_x.std(axis=0)
-    constant = deviation == 0
-    scale = np.where(constant, 1.0, deviation)
-
-    def standardized(part: NDArray[np.float64]) -> Features:
-        scaled = np.where(constant, 0.0, (part - mean) / scale).astype(np.float32)
-        scaled.setflags(write=False)
-        return scaled
-
-    def labels(part: NDArray[np.int64]) -> NDArray[np.int64]:
-        whole: NDArray[np.int64] = part.astype(np.int64)
-        whole.setflags(write=False)
-        return whole
-
-    return Data(
-        standardized(train_x),
-        labels(train_y),
-        standardized(test_x),
-        labels(test_y),
-        record.outputs,
-        mean,
-        scale,
+    train_x, test_x, train_y, test_y = train_test_split(
+        x, y, test_size=record.test_size, random_state=1, stratify=None if record.is_regression else y
     )
+    (inputs, test_inputs), mean, scale = _standardized(train_x, test_x)
+    labels: tuple[Targets, Targets]
+    if record.is_regression:
+        labels, _, _ = _standardized(*(part.reshape(-1, record.outputs) for part in (train_y, test_y)))
+    else:
+        labels = train_y.astype(np.int64), test_y.astype(np.int64)
+    for part in (inputs, test_inputs, *labels):
+        part.setflags(write=False)
+    return Data(inputs, labels[0], test_inputs, labels[1], record.outputs, mean, scale)
+
+
+def _standardized(
+    train: NDArray[np.float64], test: NDArray[np.float64]
+) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64], NDArray[np.float64]]:
+    """Return both parts (samples, columns) standardized by the first, with its mean and scale (columns,)."""
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    constant = np.ptp(train, axis=0) == 0  # the deviation of equal values may round to something else than 0
+    scale = np.where(constant, 1.0, deviation)
+    first, second = (np.where(constant, 0.0, (part - mean) / scale).astype(np.float32) for part in (train, test))
+    return (first, second), mean, scale
 
 
 def gaussian(features: int, samples: int, seed: int) -> Features:

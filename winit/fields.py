@@ -19,7 +19,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
 _REAL = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 TEXT_LIMIT = 300
 """Longest text of one value, in characters."""
-LIST_LIMIT = 700
+LIST_LIMIT = 520
 """Longest text of a list of texts, in characters: with all other fields an address stays under its limit."""
 
 _SHOWN_LIMIT = 60

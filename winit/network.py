@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,32 +18,21 @@ from winit import datasets
 from winit.activations import Activation, activation
 from winit.initializers import scheme
 from winit.initializers.biases import biases
+from winit.layers import (
+    MOMENTUM,
+    NORMALIZATIONS,
+    RESIDUALS,
+    Branch,
+    Elementwise,
+    Layer,
+    Linear,
+    Norm,
+    NormState,
+    padding,
+    stacked,
+)
 from winit.seeds import generator
 from winit.spec import OUTPUT_FACTORS, Spec
-
-# Elementwise loops take 2 x 16 floats at a time and finish the rest one by one, with a tanh or a
-# multiply-add that rounds differently.
-_LANES = 32
-
-
-def stacked(members: int, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """Return an uninitialized tensor (members, rows, columns) in which each member is a run of its own.
-
-    Members start at multiples of 32 numbers, so an elementwise operation treats each as it would
-    alone: either none has a remainder, or all have the same one.
-    """
-    size = rows * columns
-    run = -(-size // _LANES) * _LANES
-    return torch.empty(members, run, dtype=dtype)[:, :size].view(members, rows, columns)
-
-
-def padding(samples: int) -> Tensor:
-    """Return numbers of samples (0 to samples - 1) that fill up to a multiple of 32, the first ones repeated.
-
-    Batched products of other widths round a member differently alone and in company. Repeated samples
-    carry no gradient and no loss.
-    """
-    return torch.arange(-(-samples // _LANES) * _LANES) % samples
 
 
 def _restacked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -74,6 +64,11 @@ class Ensemble:
     """One per layer, (members, fan_out, fan_in)."""
     biases: tuple[Tensor, ...]
     """One per layer, (members, fan_out, 1)."""
+    norms: tuple[NormState, ...] = ()
+    """Of hidden layers 1 to depth; in a residual network of the branches and of the output layer's input."""
+    branches: tuple[Tensor, ...] = ()
+    """Scale (members, 1, 1) of the residual branches, of hidden layers 2 to depth."""
+    learns_branches: bool = False
 
     @property
     def members(self) -> int:
@@ -89,13 +84,35 @@ class Ensemble:
             self.activation,
             tuple(_restacked(weight, dtype) for weight in self.weights),
             tuple(_restacked(bias, dtype) for bias in self.biases),
+            tuple(norm.to(dtype) for norm in self.norms),
+            tuple(_restacked(scale, dtype) for scale in self.branches),
+            self.learns_branches,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ensemble]) -> Ensemble:
+        """Return all members of ensembles of one shape together: the ensemble itself where it is one, else a copy."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def stack(tensors: Sequence[Tensor]) -> Tensor:
+            return _restacked(torch.cat(list(tensors)), parts[0].dtype)
+
+        return Ensemble(
+            parts[0].activation,
+            tuple(stack(layer) for layer in zip(*(part.weights for part in parts), strict=True)),
+            tuple(stack(layer) for layer in zip(*(part.biases for part in parts), strict=True)),
+            tuple(NormState.joined(layer, stack) for layer in zip(*(part.norms for part in parts), strict=True)),
+            tuple(stack(layer) for layer in zip(*(part.branches for part in parts), strict=True)),
+            parts[0].learns_branches,
         )
 
     def outputs(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (features, samples) that all members share."""
         samples = x.shape[1]
         filled = x[:, padding(samples)]
-        return Workspace(self, filled.shape[1]).forward(filled.expand(self.members, *filled.shape))[:, :, :samples]
+        workspace = Workspace(self, filled.shape[1], is_training=False)
+        return workspace.forward(filled.expand(self.members, *filled.shape))[:, :, :samples]
 
 
 def first_layers(spec: Spec, initializer: str, seed: int, count: int | None = None) -> list[tuple[Tensor, Tensor]]:
@@ -135,69 +152,108 @@ def layer_inputs(spec: Spec, initializer: str, seed: int, layer: int) -> Tensor:
 
 
 def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch.float32) -> Ensemble:
-    """Draw the weights and biases of every member by `first_layers`: float32 draws, converted to `dtype`."""
+    """Draw the weights and biases of every member by `first_layers`: float32 draws, converted to `dtype`.
+
+    Normalizations start at gain 1 and shift 0.
+    """
     drawn = [first_layers(spec, member.initializer, member.seed) for member in members]
     weights, shifts = [], []
     for layer in zip(*drawn, strict=True):
         weights.append(_restacked(torch.stack([weight for weight, _ in layer]), dtype))
         shifts.append(_restacked(torch.stack([bias for _, bias in layer]).unsqueeze(2), dtype))
-    return Ensemble(activation(spec.activation), tuple(weights), tuple(shifts))
+    kind = NORMALIZATIONS.get(spec.normalization)
+    norms = tuple(NormState.fresh(kind, len(members), units, dtype) for units in spec.widths) if kind else ()
+    kind_of_branch = RESIDUALS.get(spec.residual)
+    branches = (
+        tuple(stacked(len(members), 1, 1, dtype).fill_(kind_of_branch.scale(spec.depth)) for _ in spec.widths[1:])
+        if kind_of_branch
+        else ()
+    )
+    learns = kind_of_branch is not None and kind_of_branch.is_learned
+    return Ensemble(activation(spec.activation), tuple(weights), tuple(shifts), norms, branches, learns)
 
 
-def _product(delta: Tensor, below: Tensor, out: Tensor) -> Tensor:
-    """Write the sums over samples of delta (members, fan_out, samples) times below (members, fan_in, samples)."""
-    if delta.shape[1] == 1 or below.shape[1] == 1:
-        # A product with a vector takes another path for a lone member, and rounds differently.
-        return out.copy_((delta.unsqueeze(2) * below.unsqueeze(1)).sum(dim=3))
-    return torch.bmm(delta, below.mT, out=out)
+def calibrate(ensemble: Ensemble, x: datasets.Features) -> None:
+    """Set the running statistics of batch normalization to those of inputs (samples, features).
+
+    So the untouched network is evaluated as it is trained; torch.nn.BatchNorm1d starts at mean 0 and variance 1.
+    """
+    inputs = torch.tensor(x, dtype=ensemble.dtype).T
+    filled = inputs[:, padding(inputs.shape[1])].expand(ensemble.members, -1, -1)
+    Workspace(ensemble, filled.shape[2], inputs.shape[1], momentum=1.0).forward(filled)
 
 
 class Workspace:
-    """The buffers of one forward and backward pass of an ensemble, allocated once and used again.
+    """One forward and backward pass of an ensemble through its layers, whose buffers are allocated once.
 
-    `pre_activations[l]` and `activations[l]` belong to hidden layer l + 1; after `backward`,
-    `gradients[l]` is the gradient with respect to `pre_activations[l]`.
+    `samples` is the width of the pass, of which the first `real` (all by default) are samples of their own.
+    Without `is_training` batch normalization uses its running statistics; with it, it moves them by `momentum`.
     """
 
-    def __init__(self, ensemble: Ensemble, samples: int) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        samples: int,
+        real: int | None = None,
+        *,
+        is_training: bool = True,
+        momentum: float = MOMENTUM,
+    ) -> None:
         self.ensemble = ensemble
+        depth = len(ensemble.weights) - 1
+        linears = [
+            Linear(weight, bias, samples, is_first=number == 0)
+            for number, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True))
+        ]
+        norms = [Norm(state, real or samples, is_training=is_training, momentum=momentum) for state in ensemble.norms]
+        self._elementwise = [Elementwise(ensemble.activation) for _ in range(depth)]
+        self._linears, self._norms = linears, norms
+        self.layers: list[Layer] = []
+        """Of the pass, in order."""
+        for number in range(depth):
+            if ensemble.branches and number > 0:
+                # A residual branch is normalized where it begins, and the sum of all before the output layer.
+                inner: list[Layer] = [*norms[number - 1 : number], linears[number], self._elementwise[number]]
+                scale = ensemble.branches[number - 1]
+                self.layers.append(Branch(inner, scale, is_learned=ensemble.learns_branches))
+            else:
+                between = () if ensemble.branches else norms[number : number + 1]
+                self.layers += [linears[number], *between, self._elementwise[number]]
+        self.layers += norms[depth - 1 :] if ensemble.branches else ()
+        self.layers.append(linears[depth])
 
-        def buffers(weights: tuple[Tensor, ...]) -> list[Tensor]:
-            return [stacked(w.shape[0], w.shape[1], samples, w.dtype) for w in weights]
+    @property
+    def pre_activations(self) -> list[Tensor]:
+        """Of hidden layers 1 to depth, (members, units, samples): what the activation was applied to."""
+        return [layer.inputs for layer in self._elementwise]
 
-        self.pre_activations = buffers(ensemble.weights)
-        self.activations = buffers(ensemble.weights[:-1])
-        self.gradients: list[Tensor] = []
-        self._gradient_buffers = buffers
-        self._inputs: Tensor | None = None
+    @property
+    def activations(self) -> list[Tensor]:
+        """Of hidden layers 1 to depth."""
+        return [layer.outputs for layer in self._elementwise]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """By `pre_activations`, after `backward`."""
+        return [layer.gradient for layer in self._elementwise]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (members, features, samples)."""
-        ensemble = self.ensemble
-        self._inputs = h = x
-        for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
-            z = torch.bmm(weight, h, out=self.pre_activations[layer]).add_(bias)
-            if layer < len(self.activations):
-                h = ensemble.activation.forward(z, self.activations[layer])
-        return z
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
 
-    def backward(self, output_gradient: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the gradients of all weights and biases, summed over the samples of the last forward pass.
+    def backward(self, output_gradient: Tensor) -> list[Tensor]:
+        """Return the gradients of `parameters`, summed over the samples of the last forward pass.
 
         `output_gradient` is the gradient with respect to the outputs, (members, outputs, samples).
         """
-        ensemble = self.ensemble
-        if not self.gradients:
-            self.gradients = self._gradient_buffers(ensemble.weights[:-1])
-            self._weight_gradients = [stacked(w.shape[0], w.shape[1], w.shape[2], w.dtype) for w in ensemble.weights]
-            self._bias_gradients = [stacked(b.shape[0], b.shape[1], b.shape[2], b.dtype) for b in ensemble.biases]
         delta = output_gradient
-        for layer in range(len(ensemble.weights) - 1, -1, -1):
-            below = self.activations[layer - 1] if layer else self._inputs
-            assert below is not None, "backward needs a forward pass first"
-            _product(delta, below, self._weight_gradients[layer])
-            torch.sum(delta, dim=2, keepdim=True, out=self._bias_gradients[layer])
-            if layer:
-                grad = torch.bmm(ensemble.weights[layer].mT, delta, out=self.gradients[layer - 1])
-                delta = ensemble.activation.backward(grad, self.pre_activations[layer - 1], below, grad)
-        return self._weight_gradients, self._bias_gradients
+        for layer in reversed(self.layers):
+            delta = layer.backward(delta)
+        return [gradient for layer in self.layers for gradient in layer.gradients]
+
+    @cached_property
+    def parameters(self) -> list[Tensor]:
+        """All that is learned, in the order of the layers."""
+        return [parameter for layer in self.layers for parameter in layer.parameters]

@@ -6,10 +6,16 @@ time, first come, first served, they finish sooner. Work is done in slices of a 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+
+WORKERS = max(1, os.cpu_count() or 1)
+POOL = ThreadPoolExecutor(WORKERS, thread_name_prefix="winit")
+"""Threads for the parts of one turn's work. torch's own threads win alone, but collapse beside any busy process."""
 
 _condition = threading.Condition()
 _waiting: deque[object] = deque()

@@ -90,7 +90,7 @@ def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward:
     # A network at a time: memory stays that of one, whatever the number of seeds. What the quantiles
     # need is a sample of at most 2^18 values a layer.
     kept: list[list[Array]] = [[] for _ in range(spec.depth)]
-    stride = max(1, len(members) * spec.width * len(x) // 2**18)
+    stride = max(1, len(members) * max(spec.widths) * len(x) // 2**18)
     for row, seed in enumerate(members):
         ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
         workspace = Workspace(ensemble, len(x))

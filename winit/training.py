@@ -10,31 +10,37 @@ diverged at that step; the others go on, bit for bit as if it had never been the
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from winit import datasets
+from winit import datasets, statistics
 from winit.datasets import Data
+from winit.layers import padding
 from winit.losses import loss_of
-from winit.network import Ensemble, Member, Workspace, initialize, padding, seeds_of
-from winit.optimizers import OPTIMIZERS
+from winit.network import Ensemble, Member, Workspace, calibrate, initialize, seeds_of
+from winit.optimizers import OPTIMIZERS, SCHEDULES, clip_
+from winit.queueing import POOL, WORKERS
 from winit.seeds import generator
 from winit.spec import Spec
+from winit.statistics import LayerStatistics
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 STATUSES = ("learned", "learning", "stalled", "worse", "diverged")
 """What became of a run, from best to worst."""
 
 _CHUNK = 256  # samples of one evaluation pass: up to twice as fast as all at once
-_STATISTICS_SAMPLES = 64
 _GATHER_BYTES = 8_000_000
+_LOSSES = 1000  # steps whose losses are kept before they are looked at
 
 
 def status(loss: float, constant_loss: float, diverged_at: int | None) -> str:
@@ -65,16 +71,6 @@ def recorded_steps(steps: int, every: int | None = None) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class LayerStatistics:
-    """What flows through the hidden layers at one step, measured in double precision on 64 training samples."""
-
-    activation_deviation: Array
-    """Standard deviation of the activations over units and samples, (members, depth)."""
-    gradient_deviation: Array
-    """Standard deviation of the gradient of a sample's loss by the pre-activations, (members, depth)."""
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """The state of an ensemble after `step` updates."""
 
@@ -82,9 +78,9 @@ class Snapshot:
     loss: Array
     """(members,) on the evaluation subset of the training part; not finite once a member has diverged."""
     train_accuracy: Array
-    """(members,) on the same subset, 0 to 1; NaN for a regression and for diverged members."""
+    """(members,) on the same subset, 0 to 1; of a regression R^2, 1 - loss / variance; NaN for diverged members."""
     test_accuracy: Array
-    """(members,) on the test part, 0 to 1; NaN likewise."""
+    """(members,) on the test part; likewise."""
     diverged_at: tuple[int | None, ...]
     """Step at which each member's loss left the finite numbers: on the batch of that step, or at the end."""
     layers: LayerStatistics | None
@@ -132,15 +128,6 @@ class History:
         ]
 
 
-def _deviation(values: Tensor) -> Array:
-    """Return the standard deviation over all but the first axis, scaled so that squares do not underflow."""
-    flat = values.flatten(1)
-    largest = flat.abs().amax(dim=1, keepdim=True)
-    scaled = flat / torch.where(largest > 0, largest, 1.0)
-    deviation: Array = (scaled.std(dim=1, correction=0) * largest.squeeze(1)).numpy()
-    return deviation
-
-
 class _Batches:
     """Each member's batches: its own seed's permutations of the training part, one after the other.
 
@@ -178,20 +165,125 @@ class _Batches:
         """Yield inputs (members, features, padded size) and targets (members, 1 or outputs, size), without end."""
         first = 0
         filled = padding(self.size)
+        members, features = len(self.rows), self.inputs.shape[1]
+        gathered = torch.empty(self.chunk * members * len(filled), features, dtype=self.inputs.dtype)
         while True:
             index = self._indices(first, self.chunk)[self.rows].transpose(0, 1)
-            inputs = self.inputs[index[..., filled]].mT.contiguous()
+            torch.index_select(self.inputs, 0, index[..., filled].reshape(-1), out=gathered)
+            # A view: the products read it as it lies.
+            inputs = gathered.view(self.chunk, members, len(filled), features).mT
             targets = self.targets[index].mT.contiguous()
             yield from zip(inputs.unbind(), targets.unbind(), strict=True)
             first += self.chunk
 
 
+class Group:
+    """Members that train together in one thread: their buffers are sized to its cache, and nobody else touches them."""
+
+    def __init__(self, spec: Spec, members: Sequence[Member], data: Data, dtype: torch.dtype) -> None:
+        self.spec, self.members, self.data = spec, tuple(members), data
+        self.step = 0
+        self.ensemble: Ensemble = initialize(spec, self.members, dtype)
+        if spec.normalization == "batch":
+            calibrate(self.ensemble, data.train_x[: datasets.EVALUATION_LIMIT])
+        self.batch_losses: Tensor = torch.empty(0)
+        """Loss of each member on the batch of the last update, before that update, (members,)."""
+        self.before: list[Tensor] | None = None
+        """Weights of the hidden layers before the last update, where they were asked for."""
+        self.diverged_at: list[int | None] = [None] * len(self.members)
+        self.loss = loss_of(data)
+        train_x = torch.tensor(data.train_x, dtype=dtype)
+        train_y = self.loss.targets(data.train_y, dtype)[0].T
+        batches = _Batches(train_x, train_y, spec.batch_size, [member.seed for member in self.members])
+        self.batch_size = batches.size
+        self.batches = iter(batches)
+        self.workspace = Workspace(self.ensemble, len(padding(batches.size)), batches.size)
+        rates = torch.tensor([member.learning_rate for member in self.members], dtype=dtype)
+        self.optimizer = OPTIMIZERS[spec.optimizer](self.workspace.parameters, rates, spec.weight_decay)
+        self.schedule = SCHEDULES[spec.schedule]
+
+    @torch.inference_mode()
+    def run(self, until: int, *, keep_before: bool = False) -> None:
+        """Train up to a step; `keep_before` keeps the weights from before the last update."""
+        # Products with denormal numbers are up to 200 times slower; the setting belongs to the thread.
+        torch.set_flush_denormal(True)
+        while self.step < until:
+            first, count = self.step, min(_LOSSES, until - self.step)
+            losses = torch.empty(count, len(self.members), dtype=self.ensemble.dtype)
+            for row in losses:
+                if keep_before and self.step == until - 1:
+                    self.before = [weight.clone() for weight in self.ensemble.weights[:-1]]
+                self._update(row)
+            self.batch_losses = losses[-1]
+            # Read once for many steps; the table still has the exact one.
+            for member, lost in enumerate((~torch.isfinite(losses)).T.tolist()):
+                if self.diverged_at[member] is None and any(lost):
+                    self.diverged_at[member] = first + lost.index(True)
+
+    def _update(self, losses: Tensor) -> None:
+        """Make one step, and write the loss of each member on its batch, (members,)."""
+        inputs, targets = next(self.batches)
+        outputs = self.workspace.forward(inputs)
+        loss, gradient = self.loss.value_and_gradient(outputs[:, :, : self.batch_size], targets)
+        losses.copy_(loss)
+        gradient.div_(self.batch_size)
+        if outputs.shape[2] > self.batch_size:
+            outputs[:, :, self.batch_size :] = 0  # repeated samples carry no gradient
+        gradients = self.workspace.backward(outputs)
+        if self.spec.clip:
+            clip_(gradients, self.spec.clip)
+        self.optimizer.update(gradients, self.schedule(self.step, self.spec.steps))
+        self.step += 1
+
+    @torch.inference_mode()
+    def evaluate(self, x: datasets.Features, y: datasets.Targets) -> tuple[Array, Array]:
+        """Return the mean loss and the accuracy (of a regression R^2) of every member, (members,) each."""
+        torch.set_flush_denormal(True)
+        loss = torch.zeros(len(self.members), dtype=torch.float64)
+        hits = torch.zeros(len(self.members), dtype=torch.float64)
+        for first in range(0, len(x), _CHUNK):
+            inputs = torch.tensor(x[first : first + _CHUNK], dtype=self.ensemble.dtype).T
+            targets = self.loss.targets(y[first : first + _CHUNK], self.ensemble.dtype)
+            outputs = self.ensemble.outputs(inputs)
+            if self.data.is_classification:
+                hits += (outputs.max(dim=1, keepdim=True).indices == targets).sum(dim=(1, 2))
+            loss += self.loss.value_and_gradient(outputs, targets)[0].double() * inputs.shape[1]
+        means: Array = (loss / len(x)).numpy()
+        if self.data.is_classification:
+            return means, np.where(np.isfinite(means), (hits / len(x)).numpy(), np.nan)
+        variance = float(np.var(y.astype(np.float64), axis=0).mean())
+        # Of targets that do not vary there is nothing to explain.
+        return means, np.where(np.isfinite(means) & (variance > 0), 1 - means / (variance or 1.0), np.nan)
+
+
+_CACHE_BYTES = 4e6  # about twice what one core keeps near
+_CALL_ELEMENTS = {1: 16_000, 2: 80_000}  # a call of fewer numbers costs more than its work; more with the lock shared
+
+
+def group_size(spec: Spec, members: int, workers: int = WORKERS) -> int:
+    """Return how many members train together, so that their numbers stay in a core's cache and calls are worth it.
+
+    Groups are equal, and as many as a multiple of the workers where there are several.
+    """
+    shapes = spec.layer_shapes()
+    weights = sum(shape.fan_in * shape.fan_out for shape in shapes)
+    units = sum(shape.fan_out for shape in shapes)
+    width = max(spec.widths)
+    each = 4 * (weights + spec.batch_size * units + 2 * spec.batch_size * width)
+    fits = max(_CALL_ELEMENTS[min(workers, 2)] / (spec.batch_size * width), _CACHE_BYTES / each)
+    groups = math.ceil(members / max(1.0, fits))
+    if groups > 1:
+        groups = math.ceil(groups / workers) * workers
+    return math.ceil(members / groups)
+
+
 class Training(Iterator[Snapshot]):
     """A run of an ensemble. Iterating trains up to the next recorded step and yields its snapshot.
 
-    `members` share the spec but for initializer, seed and learning rate. `every` records each so
-    many steps, `layer_statistics` adds what flows through the layers. `data` replaces the spec's
-    data set, `dtype` the precision. Raises `BadInput` where the data set has no labels.
+    `members` share the spec but for initializer, seed and learning rate; they train in groups, on `workers` threads
+    (all cores by default), and no number depends on how. `every` records each so many steps, `layer_statistics` adds
+    what flows through the layers. `data` replaces the spec's data set, `dtype` the precision. Raises `BadInput`
+    where nothing can be trained: see `Spec.require_training`.
     """
 
     def __init__(
@@ -203,33 +295,38 @@ class Training(Iterator[Snapshot]):
         layer_statistics: bool = False,
         data: Data | None = None,
         dtype: torch.dtype = torch.float32,
+        workers: int = WORKERS,
     ) -> None:
         if data is None:
-            spec.require_labels()
+            spec.require_training()
             data = datasets.load(spec.dataset)
         self.spec = spec
         self.members = tuple(members)
         self.data = data
-        self.step = 0
         self.schedule = recorded_steps(spec.steps, every)
-        self.ensemble: Ensemble = initialize(spec, self.members, dtype)
+        size = group_size(spec, len(self.members), workers)
+        chunks = [self.members[first : first + size] for first in range(0, len(self.members), size)]
+        self.groups = [Group(spec, chunk, data, dtype) for chunk in chunks]
         self.snapshots: list[Snapshot] = []
         """All snapshots so far, without their layer statistics."""
-        self.batch_losses: Tensor = torch.empty(0)
-        """Loss of each member on the batch of the last update, before that update, (members,)."""
+        self._is_threaded = workers > 1 and len(self.groups) > 1
         self._layer_statistics = layer_statistics
-        self._diverged_at: list[int | None] = [None] * len(self.members)
-        self._loss = loss_of(data)
-        train_x = torch.tensor(data.train_x, dtype=dtype)
-        train_y = self._loss.targets(data.train_y, dtype)[0].T
-        batches = _Batches(train_x, train_y, spec.batch_size, [member.seed for member in self.members])
-        self._batch_size = batches.size
-        self._stream = iter(batches)
-        self._workspace = Workspace(self.ensemble, len(padding(batches.size)))
-        rates = torch.tensor([member.learning_rate for member in self.members], dtype=dtype)
-        # All weights, then all biases, as `Workspace.backward` returns them.
-        self._optimizer = OPTIMIZERS[spec.optimizer]([*self.ensemble.weights, *self.ensemble.biases], rates)
         self._evaluation = min(datasets.EVALUATION_LIMIT, len(data.train_x))
+
+    @property
+    def step(self) -> int:
+        """Updates that were made."""
+        return self.groups[0].step
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """All members; a copy where they train in several groups."""
+        return Ensemble.joined([group.ensemble for group in self.groups])
+
+    @property
+    def batch_losses(self) -> Tensor:
+        """Loss of each member on the batch of the last update, before that update, (members,)."""
+        return torch.cat([group.batch_losses for group in self.groups])
 
     @property
     def is_finished(self) -> bool:
@@ -240,21 +337,34 @@ class Training(Iterator[Snapshot]):
         """Share of the steps that are done, 0 to 1."""
         return self.step / self.spec.steps
 
+    def _of_each(self, work: Callable[[Group], T]) -> list[T]:
+        """Return what `work` makes of each group, on all workers at once."""
+        return list((POOL.map if self._is_threaded else map)(work, self.groups))
+
     def __next__(self) -> Snapshot:
         if self.is_finished:
             raise StopIteration
         target = self.schedule[len(self.snapshots)]
-        while self.step < target:
-            self._update()
-        loss, accuracy = self._evaluate(self.data.train_x[: self._evaluation], self.data.train_y[: self._evaluation])
-        _, test_accuracy = self._evaluate(self.data.test_x, self.data.test_y)
-        if self.step == self.spec.steps:  # no batch follows that would tell
-            self._mark_diverged(loss)
-        snapshot = Snapshot(self.step, loss, accuracy, test_accuracy, tuple(self._diverged_at), None)
+        data, few = self.data, slice(self._evaluation)
+
+        def advance(group: Group) -> tuple[Array, Array, Array]:
+            group.run(target, keep_before=self._layer_statistics)
+            loss, accuracy = group.evaluate(data.train_x[few], data.train_y[few])
+            if target == self.spec.steps:  # no batch follows that would tell
+                ends = zip(group.diverged_at, loss, strict=True)
+                group.diverged_at = [target if at is None and not np.isfinite(end) else at for at, end in ends]
+            return loss, accuracy, group.evaluate(data.test_x, data.test_y)[1]
+
+        loss, accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self._of_each(advance), strict=True))
+        snapshot = Snapshot(target, loss, accuracy, test_accuracy, self._diverged_at, None)
         self.snapshots.append(snapshot)
         if self._layer_statistics:
             return Snapshot(**{**vars(snapshot), "layers": self.measure_layers()})
         return snapshot
+
+    @property
+    def _diverged_at(self) -> tuple[int | None, ...]:
+        return tuple(at for group in self.groups for at in group.diverged_at)
 
     def advance(self, seconds: float) -> None:
         """Train for about `seconds`: up to the recorded step that is then at hand, or to the end."""
@@ -262,20 +372,33 @@ class Training(Iterator[Snapshot]):
         while time.monotonic() < end and next(self, None) is not None:
             pass
 
+    def outputs(self, x: datasets.Features) -> Tensor:
+        """Return each member's outputs, (members, outputs, samples), for inputs (samples, features)."""
+        return torch.cat(
+            [group.ensemble.outputs(torch.tensor(x, dtype=group.ensemble.dtype).T) for group in self.groups]
+        )
+
+    def predictions(self, x: datasets.Features) -> Array:
+        """Return each member's prediction of a regression's first target, (members, samples)."""
+        predictions: Array = self.outputs(x)[:, 0].double().numpy()
+        return predictions
+
     def probabilities(self, x: datasets.Features) -> Array:
         """Return each member's class probabilities, (members, samples, classes), for inputs (samples, features)."""
-        outputs = self.ensemble.outputs(torch.tensor(x, dtype=self.ensemble.dtype).T)
-        probabilities: Array = torch.softmax(outputs, dim=1).mT.double().numpy()
+        probabilities: Array = torch.softmax(self.outputs(x), dim=1).mT.double().numpy()
         return probabilities
 
     def history(self) -> History:
         """Return the run so far, its end measured on the whole training and test parts."""
         data, snapshots = self.data, self.snapshots
-        final_loss, final_train_accuracy = self._evaluate(data.train_x, data.train_y)
-        _, final_test_accuracy = self._evaluate(data.test_x, data.test_y)
+
+        def end(group: Group) -> tuple[Array, Array, Array]:
+            return *group.evaluate(data.train_x, data.train_y), group.evaluate(data.test_x, data.test_y)[1]
+
+        loss, train_accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self._of_each(end), strict=True))
         diverged_at = [
-            self.step if at is None and not np.isfinite(loss) else at
-            for at, loss in zip(self._diverged_at, final_loss, strict=True)
+            self.step if at is None and not np.isfinite(final) else at
+            for at, final in zip(self._diverged_at, loss, strict=True)
         ]
         return History(
             self.spec,
@@ -285,69 +408,24 @@ class Training(Iterator[Snapshot]):
             np.stack([snapshot.train_accuracy for snapshot in snapshots], axis=1),
             np.stack([snapshot.test_accuracy for snapshot in snapshots], axis=1),
             tuple(diverged_at),
-            final_loss,
-            final_train_accuracy,
-            final_test_accuracy,
+            loss,
+            train_accuracy,
+            test_accuracy,
             tuple(
-                status(loss, data.constant_loss, diverged)
-                for loss, diverged in zip(final_loss, diverged_at, strict=True)
+                status(final, data.constant_loss, diverged) for final, diverged in zip(loss, diverged_at, strict=True)
             ),
             data.constant_loss,
             data.chance,
         )
 
-    @torch.inference_mode()
-    def _update(self) -> None:
-        # Products with denormal numbers are up to 200 times slower; the setting belongs to the thread.
-        torch.set_flush_denormal(True)
-        inputs, targets = next(self._stream)
-        outputs = self._workspace.forward(inputs)
-        size = self._batch_size
-        self.batch_losses, gradient = self._loss.value_and_gradient(outputs[:, :, :size], targets)
-        self._mark_diverged(self.batch_losses.double().numpy())
-        gradient.div_(size)
-        outputs[:, :, size:] = 0  # repeated samples carry no gradient
-        weights, biases = self._workspace.backward(outputs)
-        self._optimizer.update([*weights, *biases])
-        self.step += 1
-
-    @torch.inference_mode()
-    def _evaluate(self, x: datasets.Features, y: datasets.Targets) -> tuple[Array, Array]:
-        """Return the mean loss and the accuracy of every member, (members,) each."""
-        torch.set_flush_denormal(True)
-        loss = torch.zeros(len(self.members), dtype=torch.float64)
-        hits = torch.zeros(len(self.members), dtype=torch.float64)
-        for first in range(0, len(x), _CHUNK):
-            inputs = torch.tensor(x[first : first + _CHUNK], dtype=self.ensemble.dtype).T
-            targets = self._loss.targets(y[first : first + _CHUNK], self.ensemble.dtype)
-            outputs = self.ensemble.outputs(inputs)
-            if self.data.is_classification:
-                hits += (outputs.max(dim=1, keepdim=True).indices == targets).sum(dim=(1, 2))
-            loss += self._loss.value_and_gradient(outputs, targets)[0].double() * inputs.shape[1]
-        means = (loss / len(x)).numpy()
-        accuracy = (hits / len(x)).numpy()
-        undefined = ~np.isfinite(means) | (not self.data.is_classification)
-        return means, np.where(undefined, np.nan, accuracy)
-
-    @torch.inference_mode()
     def measure_layers(self) -> LayerStatistics:
         """Return what flows through the hidden layers now."""
-        samples = min(_STATISTICS_SAMPLES, self._evaluation)
-        ensemble = self.ensemble.to(torch.float64)
-        workspace = Workspace(ensemble, samples)
+        samples = min(statistics.SAMPLES, self._evaluation)
         inputs = torch.tensor(self.data.train_x[:samples], dtype=torch.float64).T
-        targets = self._loss.targets(self.data.train_y[:samples], torch.float64)
-        outputs = workspace.forward(inputs.expand(ensemble.members, *inputs.shape))
-        workspace.backward(self._loss.value_and_gradient(outputs, targets)[1])
-        return LayerStatistics(
-            np.stack([_deviation(a) for a in workspace.activations], axis=1),
-            np.stack([_deviation(g) for g in workspace.gradients], axis=1),
+        targets = self.groups[0].loss.targets(self.data.train_y[:samples], torch.float64)
+        return LayerStatistics.joined(
+            self._of_each(lambda group: statistics.measure(group.ensemble, inputs, targets, group.loss, group.before))
         )
-
-    def _mark_diverged(self, losses: Array) -> None:
-        for member in np.flatnonzero(~np.isfinite(losses)):
-            if self._diverged_at[member] is None:
-                self._diverged_at[member] = self.step
 
 
 def train(spec: Spec, seeds: int = 1, **options: object) -> Training:

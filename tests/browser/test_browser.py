@@ -62,7 +62,7 @@ def expect_query(page: Any, wanted: dict[str, str]) -> None:
 
 
 def width(page: Any) -> Any:
-    """Return the number input of the network's width."""
+    """Return the text input of the network's width."""
     return page.locator(".st-key-width input")
 
 
@@ -71,8 +71,8 @@ def activation(page: Any) -> Any:
     return page.locator(".st-key-activation input")
 
 
-def set_width(page: Any, value: int) -> None:
-    """Type a width."""
+def set_width(page: Any, value: int | str) -> None:
+    """Type a width, or several."""
     width(page).fill(str(value))
     width(page).press("Enter")
 
@@ -192,6 +192,59 @@ def test_back_and_forward_undo_and_redo(tab: Any) -> None:
     tab.settle()
     assert query(page) == {"v": "1", "depth": "4", "width": "32", "activation": "tanh"}
     nothing_wrong(tab, ("distributions",))
+
+
+def test_widths_by_layer_and_the_depth_that_follows(tab: Any) -> None:
+    tab.open("/distributions?v=1&depth=4")
+    page = tab.page
+    slider = page.locator(".st-key-depth input[type=range]")
+    set_width(page, "32-16-8")
+    network = {"v": "1", "depth": "3", "width": "32-16-8"}
+    expect_query(page, network)
+    tab.settle()
+    expect(slider).to_have_value("3")
+    # A depth that the widths do not have goes back to theirs.
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(500)
+    tab.settle()
+    expect(slider).to_have_value("3", timeout=WAIT)
+    assert query(page) == network
+    set_width(page, "32-16-")
+    expect(page.locator(".st-key-problems")).to_contain_text("width: '32-16-' is not allowed", timeout=WAIT)
+    expect(width(page)).to_have_value("32-16-8")
+    assert query(page) == network
+    set_width(page, "16-16")
+    expect_query(page, {"v": "1", "depth": "2", "width": "16"})
+    expect(width(page)).to_have_value("16")
+    expect(page.locator(".st-key-problems")).to_have_count(0)
+    page.go_back()
+    expect(width(page)).to_have_value("32-16-8", timeout=WAIT)
+    expect(slider).to_have_value("3")
+    expect_query(page, network)
+    nothing_wrong(tab, ("distributions",))
+
+
+def test_the_folded_knobs_of_blocks_and_training(tab: Any) -> None:
+    tab.open("/live?v=1&depth=3&width=8&steps=5&seeds=2")
+    page = tab.page
+    network = {"v": "1", "depth": "3", "width": "8", "steps": "5", "seeds": "2"}
+    sidebar = page.get_by_test_id("stSidebar")
+    sidebar.get_by_text("Normalization, residual").click()
+    sidebar.get_by_role("radio", name="batch", exact=True).click()
+    expect_query(page, network | {"normalization": "batch"})
+    tab.settle()
+    sidebar.get_by_role("radio", name="zero", exact=True).click()
+    expect_query(page, network | {"normalization": "batch", "residual": "zero"})
+    tab.settle()
+    sidebar.get_by_text("Training", exact=True).click()
+    sidebar.get_by_role("radio", name="cosine", exact=True).click()
+    blocks = {"normalization": "batch", "residual": "zero", "schedule": "cosine"}
+    expect_query(page, network | blocks)
+    tab.settle()
+    button(page, "Step").click()
+    expect_step(page, "1")
+    nothing_wrong(tab, ("live",))
 
 
 def test_the_close_look_follows_and_the_histogram_stands_still(tab: Any) -> None:

@@ -8,16 +8,18 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from winit.comparison import Comparison
+from winit.comparison import Comparison, scores
+from winit.datasets import Measure
 from winit.figures import style
 from winit.figures.palette import Palette, styles
+from winit.figures.training import score_axis
 from winit.network import Member
 from winit.training import Snapshot
 
 Array = NDArray[np.float64]
 
-CURVES = {"loss": "Training loss", "train_accuracy": "Training accuracy", "test_accuracy": "Test accuracy"}
-"""What can be drawn against the step, by its name in `Snapshot`."""
+CURVES = {"loss": "Training loss", "train_accuracy": "Training {score}", "test_accuracy": "Test {score}"}
+"""What can be drawn against the step, by its name in `Snapshot`; {score} is accuracy or R²."""
 
 
 def curves(
@@ -27,6 +29,7 @@ def curves(
     constant_loss: float,
     total: int,
     palette: Palette,
+    measure: Measure,
     *,
     runs: Sequence[Sequence[int]] | None = None,
     meta: str = "",
@@ -39,15 +42,19 @@ def curves(
     """
     seeds = len({member.seed for member in members})
     unit = f"median of {seeds} seeds; band: middle half" if seeds > 1 else "one seed"
-    chart = style.figure(palette, y=f"{CURVES[curve]} ({unit})", x="step", right=150, meta=meta)
+    chart = style.figure(
+        palette, y=f"{CURVES[curve].format(score=measure.label)} ({unit})", x="step", right=150, meta=meta
+    )
     steps = np.array([snapshot.step for snapshot in snapshots])
     values = np.stack([getattr(snapshot, curve) for snapshot in snapshots], axis=1)
     losses = np.stack([snapshot.loss for snapshot in snapshots], axis=1)
-    percent = curve != "loss"
     names = list(dict.fromkeys(member.initializer for member in members))
     looks = styles(names, palette)
     groups = runs or [[n for n, member in enumerate(members) if member.initializer == name] for name in names]
-    top = 1.04 if percent else _loss_top(losses, constant_loss)
+    is_loss = curve == "loss"
+    axis = {"range": [0, _loss_top(losses, constant_loss)]} if is_loss else score_axis(values, measure, leave=0.05)
+    bottom, top = axis["range"]
+    write = style.number if is_loss else measure.fine
     labels: list[tuple[float, str, str, str]] = []
     stalled: list[tuple[str, float]] = []
     crosses: list[str] = []
@@ -68,27 +75,26 @@ def curves(
             line={"width": 2.2, "color": colour, "dash": look.dash},
             hoverinfo="text",
             hovertext=[
-                f"<b>{name}</b>, step {step}<br>median {_shown(value, percent)}<br>middle half {_shown(a, percent)}"
-                f" to {_shown(b, percent)}"
+                f"<b>{name}</b>, step {step}<br>median {write(value)}<br>middle half {write(a)} to {write(b)}"
                 for step, value, a, b in zip(steps[alive], middle[alive], low[alive], high[alive], strict=True)
             ],
         )
         if left:
+            at = bottom + (0.95 - 0.06 * len(crosses)) * (top - bottom)
             crosses.append(f"{style.short_name(name)} diverged, {len(left)} of {len(group)}")
             chart.add_scatter(
                 x=[min(left)],
-                y=[(0.95 - 0.06 * (len(crosses) - 1)) * top],
+                y=[at],
                 mode="markers",
                 marker={"symbol": "x-thin", "size": 10, "line": {"width": 2.5, "color": palette.diverged}},
                 hoverinfo="text",
                 hovertext=f"<b>{name}</b><br>{len(left)} of {len(group)} runs diverged, the first at step {min(left)}",
             )
-            at = (0.95 - 0.06 * (len(crosses) - 1)) * top
             style.note(
                 chart, crosses[-1], x=min(left), y=at, xref="x", yref="y", palette=palette, xshift=10, xanchor="left"
             )
         if len(left) < len(group) and alive.any():
-            end = float(middle[alive][-1]) / top
+            end = (float(middle[alive][-1]) - bottom) / (top - bottom)
             if still:
                 stalled.append((name, end))
             else:
@@ -98,15 +104,8 @@ def curves(
         labels.append((stalled[0][1], "━", palette.stalled, text))
     style.end_labels(chart, labels, palette)
     chart.update_xaxes(range=[0, total])
-    if percent:
-        chart.update_yaxes(range=[-0.02, top], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
-    else:
-        chart.update_yaxes(range=[0, top])
+    chart.update_yaxes(axis)
     return chart
-
-
-def _shown(value: float, percent: bool) -> str:
-    return f"{value:.1%}" if percent else style.number(value)
 
 
 def _spread(values: Array) -> tuple[Array, Array, Array]:
@@ -146,11 +145,17 @@ def _band(chart: go.Figure, steps: NDArray[np.int64], low: Array, high: Array, c
 
 
 def ranking(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.Figure:
-    """Return the final test accuracy of each initializer: seeds pale, their range a bar, the median big."""
-    history, ranks = comparison.history, comparison.ranking
-    chart = style.figure(
-        palette, y=f"Test accuracy after {history.steps[-1]} steps", x="", right=64, left=14, meta=meta
-    )
+    """Return the final test accuracy or R² of each initializer: seeds pale, their range a bar, the median big.
+
+    What lies beyond the axis is drawn at its edge.
+    """
+    history, ranks, measure = comparison.history, comparison.ranking, comparison.measure
+    title = f"Test {measure.label} after {history.steps[-1]} steps"
+    chart = style.figure(palette, y=title, x="", right=64, left=14, meta=meta)
+    reached = scores(history)
+    axis = score_axis(reached[[run for rank in ranks for run in rank.runs]], measure)
+    axis["range"][1] = 1.0
+    edge = axis["range"][0]
     looks = styles([member.initializer for member in history.members], palette)
     rows = len(ranks)
     for row, rank in enumerate(ranks):
@@ -160,33 +165,34 @@ def ranking(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.F
         lost = diverged == len(runs)
         stalled = rank.counts["stalled"] == len(runs)
         colour = palette.diverged if lost else palette.stalled if stalled else look.colour
-        values = np.where(
-            [history.statuses[run] == "diverged" for run in runs], history.chance, history.final_test_accuracy[runs]
-        )
+        values = reached[runs]
+        drawn = np.maximum(values, edge)
         y = rows - row
         chart.add_scatter(
-            x=[values.min(), values.max()],
+            x=[drawn.min(), drawn.max()],
             y=[y, y],
             mode="lines",
             line={"width": 3, "color": colour},
             hoverinfo="skip",
         )
         chart.add_scatter(
-            x=values,
+            x=drawn,
             y=[y] * len(values),
             mode="markers",
+            cliponaxis=False,
             marker={"size": 8, "color": colour, "opacity": 0.45},
             hoverinfo="text",
             hovertext=[
                 f"<b>{rank.initializer}</b>, seed {history.members[run].seed}<br>{history.statuses[run]},"
-                f" test accuracy {value:.1%}"
+                f" test {measure.label} {measure.fine(value)}"
                 for run, value in zip(runs, values, strict=True)
             ],
         )
         chart.add_scatter(
-            x=[rank.score.median],
+            x=[max(rank.score.median, edge)],
             y=[y],
             mode="markers",
+            cliponaxis=False,
             marker={
                 "size": 13,
                 "color": colour,
@@ -194,12 +200,12 @@ def ranking(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.F
                 "line": {"width": 1.5, "color": palette.page},
             },
             hoverinfo="text",
-            hovertext=f"<b>{rank.initializer}</b><br>median of {len(runs)} seeds {rank.score.median:.1%}",
+            hovertext=f"<b>{rank.initializer}</b><br>median of {len(runs)} seeds {measure.fine(rank.score.median)}",
         )
-        ending = "diverged" if lost else f"{rank.score.median:.0%}" + (", stalled" if stalled else "")
+        ending = "diverged" if lost else measure.rough(rank.score.median) + (", stalled" if stalled else "")
         if diverged and not lost:
             ending += f", {diverged} diverged"
-        far = float(values.max())
+        far = float(drawn.max())
         style.note(chart, ending, x=far, y=y, xref="x", yref="y", palette=palette, xanchor="left", xshift=11, size=12.5)
         glyph = f"<span style='color:{look.colour}'>{look.glyph}</span>"
         name = f"{glyph} <b>{style.short_name(rank.initializer, 40)}</b>"
@@ -218,8 +224,9 @@ def ranking(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.F
             size=12.5,
         )
     chart.add_vline(x=history.chance, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
-    style.note(chart, "chance", x=history.chance, y=1, xref="x", palette=palette, xanchor="left", xshift=4, size=12)
-    chart.update_xaxes(range=[0, 1.0], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1], showgrid=True)
+    text = measure.constant_label
+    style.note(chart, text, x=history.chance, y=1, xref="x", palette=palette, xanchor="left", xshift=4, size=12)
+    chart.update_xaxes(**axis, showgrid=True)
     chart.update_xaxes(gridcolor=palette.grid)
     chart.update_yaxes(visible=False, range=[0.4, rows + 0.9])
     return chart

@@ -1,26 +1,36 @@
-"""Figures of Train: curves, layers, the decision surface and a board of digits."""
+"""Figures of Train: curves, layers, and what the networks answer, in the form that suits the data.
+
+Classes: regions in the plane, a board of digits, a table of true and predicted classes. Regressions:
+curves over one feature, a heat map over two, predictions against targets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from winit.datasets import Data
+from winit.datasets import Data, Measure
 from winit.figures import style
 from winit.figures.palette import Palette, Style
-from winit.training import LayerStatistics, Snapshot
+from winit.statistics import LayerStatistics
+from winit.training import Snapshot
 
 Array = NDArray[np.float64]
 
 SURFACE_POINTS = 50
-"""Points along each side of the decision surface."""
+"""Points along each side of the plane over which decisions or predictions are shown."""
+CURVE_POINTS = 240
+"""Points of a curve over one feature."""
 BOARD = (5, 6)
 """Rows and columns of the board of digits."""
 BOARD_SAMPLES = BOARD[0] * BOARD[1]
 
+_BEYOND = 20.0  # a curve that leaves the figure is cut so many of its heights away: browsers draw no larger numbers
+_CELL_HEIGHT = 76
 _SURFACE_HEIGHT = 2 * style.SMALL_HEIGHT + 16
 _GAP = 3  # empty pixels between the digits of a board; one row of them holds the answer
 
@@ -28,9 +38,14 @@ _GAP = 3  # empty pixels between the digits of a board; one row of them holds th
 def loss_curves(
     snapshots: Sequence[Snapshot], look: Style, constant_loss: float, total: int, palette: Palette, *, meta: str = ""
 ) -> go.Figure:
-    """Return the training loss of every member against the step, with the loss of the best constant predictor."""
+    """Return the training loss of every member against the step, with the loss of the best constant predictor.
+
+    The axis is that of the members which have not diverged; where all have, that of the start.
+    """
     losses = np.stack([snapshot.loss for snapshot in snapshots], axis=1)
-    finite = losses[np.isfinite(losses)]
+    remain = np.array([at is None for at in snapshots[-1].diverged_at])
+    shown = losses[remain] if remain.any() else losses[:, :1]
+    finite = shown[np.isfinite(shown)]
     top = 1.08 * max(float(np.quantile(finite, 0.98)) if len(finite) else 0.0, constant_loss)
     chart = _curves(snapshots, losses, "loss", "Training loss", look, total, palette, meta)
     chart.add_hline(y=constant_loss, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
@@ -63,16 +78,45 @@ def loss_curves(
     return chart
 
 
-def accuracy_curves(
-    snapshots: Sequence[Snapshot], look: Style, chance: float, total: int, palette: Palette, *, meta: str = ""
+def score_curves(
+    snapshots: Sequence[Snapshot],
+    look: Style,
+    chance: float,
+    total: int,
+    palette: Palette,
+    measure: Measure,
+    *,
+    meta: str = "",
 ) -> go.Figure:
-    """Return the test accuracy of every member against the step, with chance."""
-    accuracies = np.stack([snapshot.test_accuracy for snapshot in snapshots], axis=1)
-    chart = _curves(snapshots, accuracies, "test accuracy", "Test accuracy", look, total, palette, meta, percent=True)
+    """Return the test accuracy or R² of every member against the step, with that of the best constant predictor."""
+    scores = np.stack([snapshot.test_accuracy for snapshot in snapshots], axis=1)
+    name = f"test {measure.label}"
+    chart = _curves(snapshots, scores, name, f"Test {measure.label}", look, total, palette, meta, measure.fine)
     chart.add_hline(y=chance, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
-    style.note(chart, "chance", x=1, y=chance, yref="y", palette=palette, xanchor="right", yanchor="bottom", size=12)
-    chart.update_yaxes(range=[-0.02, 1.04], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
+    axis = score_axis(scores, measure, leave=0.02)
+    side = "bottom" if chance - axis["range"][0] < 0.2 else "top"  # below the line there are fewer curves
+    text = measure.constant_label
+    style.note(chart, text, x=1, y=chance, yref="y", palette=palette, xanchor="right", yanchor=side, size=12)
+    chart.update_yaxes(axis)
     return chart
+
+
+def score_axis(scores: Array, measure: Measure, *, leave: float = 0.0) -> dict[str, Any]:
+    """Return range and ticks of an axis of scores: from the lowest (at most 0, at least the measure's floor) to 1.
+
+    `leave` is the share of the scores that may lie below, so that a short dip does not press the rest together.
+    """
+    finite = scores[np.isfinite(scores)]
+    lowest = float(np.quantile(finite, leave, method="lower")) if len(finite) else 0.0
+    low = max(min(lowest, 0.0), measure.floor)
+    step = 0.25 if low > -0.5 else 0.5
+    ticks = np.arange(np.ceil(low / step) * step, 1 + step / 2, step)
+    margin = 0.02 * (1 - low)
+    return {
+        "range": [low - margin, 1 + 2 * margin],
+        "tickvals": ticks.tolist(),
+        "ticktext": [measure.rough(tick) for tick in ticks],
+    }
 
 
 def _curves(
@@ -84,15 +128,13 @@ def _curves(
     total: int,
     palette: Palette,
     meta: str,
-    *,
-    percent: bool = False,
+    write: Callable[[float], str] = style.number,
 ) -> go.Figure:
     chart = style.figure(palette, y=title, x="step", height=style.SMALL_HEIGHT, meta=meta)
     steps = [snapshot.step for snapshot in snapshots]
     for member, row in enumerate(values):
         texts = [
-            f"run {member + 1}, step {step}<br>{name} {f'{value:.1%}' if percent else style.number(value)}"
-            for step, value in zip(steps, row, strict=True)
+            f"run {member + 1}, step {step}<br>{name} {write(value)}" for step, value in zip(steps, row, strict=True)
         ]
         first = member == 0
         chart.add_scatter(
@@ -166,7 +208,7 @@ def layers(statistics: LayerStatistics, look: Style, palette: Palette, *, meta: 
 
 
 def surface_grid(data: Data) -> tuple[Array, Array, NDArray[np.float32]]:
-    """Return the two axes of the decision surface and its points (SURFACE_POINTS ** 2, 2)."""
+    """Return the two axes of the plane of two features and its points (SURFACE_POINTS ** 2, 2)."""
     both = np.concatenate((data.train_x, data.test_x)).astype(np.float64)
     low, high = both.min(axis=0) - 0.3, both.max(axis=0) + 0.3
     first, second = (np.linspace(low[axis], high[axis], SURFACE_POINTS) for axis in (0, 1))
@@ -245,3 +287,255 @@ def board(data: Data, probabilities: Array, palette: Palette, *, meta: str = "")
     chart.update_yaxes(visible=False, range=[rows * cell_rows - 1, -1], showgrid=False)
     chart.update_layout(meta=meta)
     return chart
+
+
+def curve_points(data: Data) -> NDArray[np.float32]:
+    """Return the inputs (CURVE_POINTS, 1) of a curve over the one feature, evenly spaced."""
+    both = np.concatenate((data.train_x, data.test_x)).astype(np.float64)
+    low, high = both.min(), both.max()
+    margin = 0.02 * (high - low)
+    return np.linspace(low - margin, high + margin, CURVE_POINTS, dtype=np.float32).reshape(-1, 1)
+
+
+def fitted_curves(data: Data, outputs: Array, look: Style, palette: Palette, *, meta: str = "") -> go.Figure:
+    """Return every member's curve, their median and the points: training ones grey, test ones in ink.
+
+    `outputs` (members, CURVE_POINTS) belong to the inputs of `curve_points`.
+    """
+    chart = style.figure(palette, y="Target, in its standard deviations", x="input", height=_SURFACE_HEIGHT, meta=meta)
+    low, high = _target_range(data)
+    for x, y, name, colour, opacity in (
+        (data.train_x, data.train_y, "training", palette.stalled, 0.5),
+        (data.test_x, data.test_y, "test", palette.ink, 0.8),
+    ):
+        chart.add_scatter(
+            x=data.original(x)[:, 0],
+            y=y[:, 0],
+            mode="markers",
+            marker={"size": 4.5, "color": colour, "opacity": opacity},
+            hoverinfo="text",
+            hovertext=[f"{name} point<br>target {style.number(value)}" for value in y[:, 0]],
+        )
+    inputs = data.original(curve_points(data))[:, 0]
+    far = _BEYOND * (high - low)
+    for number, row in enumerate((*outputs, _over_members(outputs, np.nanmedian))):
+        median = number == len(outputs)
+        name = f"median of {len(outputs)} runs" if median else f"run {number + 1}"
+        chart.add_scatter(
+            x=inputs,
+            y=np.clip(np.where(np.isfinite(row), row, np.nan), low - far, high + far),
+            mode="lines",
+            line={"width": 2.8 if median else 1.1, "color": look.colour},
+            opacity=1.0 if median else 0.55,
+            hoverinfo="text",
+            hovertext=[f"{name}<br>prediction {style.number(value)}" for value in row],
+        )
+    _note_silence(chart, outputs, palette)
+    chart.update_xaxes(range=[inputs[0], inputs[-1]], nticks=6)
+    chart.update_yaxes(range=[low, high], nticks=8)
+    return chart
+
+
+def heat_map(data: Data, outputs: Array, palette: Palette, *, meta: str = "") -> go.Figure:
+    """Return the members' mean prediction over the plane, with the test points in the colour of their target.
+
+    `outputs` (members, SURFACE_POINTS ** 2) belong to the points of `surface_grid`. Where prediction
+    and target agree, a point has the colour of what surrounds it.
+    """
+    first, second, _ = surface_grid(data)
+    title = "Mean prediction, and test points by target"
+    chart = style.figure(palette, y=title, x="", height=_SURFACE_HEIGHT, meta=meta, left=14)
+    largest = float(np.abs(np.concatenate((data.train_y, data.test_y))).max()) or 1.0
+    shades = [[index / 9, colour] for index, colour in enumerate(palette.diverging)]
+    mean = np.clip(_over_members(outputs, np.nanmean), -largest, largest)
+    chart.add_heatmap(
+        x=first,
+        y=second,
+        z=mean.reshape(SURFACE_POINTS, SURFACE_POINTS),
+        zmin=-largest,
+        zmax=largest,
+        colorscale=shades,
+        zsmooth="best" if np.isfinite(mean).all() else False,
+        hoverinfo="skip",
+        showscale=False,
+    )
+    targets = data.test_y[:, 0].astype(np.float64)
+    chart.add_scatter(
+        x=data.test_x[:, 0],
+        y=data.test_x[:, 1],
+        mode="markers",
+        marker={
+            "size": 8,
+            "color": targets,
+            "cmin": -largest,
+            "cmax": largest,
+            "colorscale": shades,
+            "showscale": True,
+            "colorbar": {
+                "orientation": "h",
+                "y": 0,
+                "yanchor": "top",
+                "ypad": 4,
+                "thickness": 8,
+                "len": 1,
+                "outlinewidth": 0,
+                "nticks": 7,
+                "tickfont": {"size": 12, "color": palette.ink},
+            },
+            "line": {"width": 1, "color": palette.ink},
+        },
+        hoverinfo="text",
+        hovertext=[f"test point<br>target {style.number(target)}" for target in targets],
+    )
+    _note_silence(chart, outputs, palette)
+    chart.update_xaxes(visible=False, range=[first[0], first[-1]])
+    chart.update_yaxes(visible=False, range=[second[0], second[-1]])
+    chart.update_layout(margin={"b": 54})
+    unit = "standard deviations of the target"
+    style.note(chart, unit, x=1, y=0, palette=palette, yshift=-32, xanchor="right", yanchor="top")
+    return chart
+
+
+def predicted_against_true(data: Data, outputs: Array, look: Style, palette: Palette, *, meta: str = "") -> go.Figure:
+    """Return the members' mean prediction for each test sample against its target, with the range of the members.
+
+    `outputs` (members, test samples). What lies beyond the figure is drawn at its edge.
+    """
+    title = "Predicted target, in its standard deviations"
+    chart = style.figure(palette, y=title, x="true target", height=_SURFACE_HEIGHT, meta=meta)
+    low, high = _target_range(data)
+    targets = data.test_y[:, 0].astype(np.float64)
+    mean, least, most = (_over_members(outputs, summary) for summary in (np.nanmean, np.nanmin, np.nanmax))
+    chart.add_scatter(
+        x=[low, high],
+        y=[low, high],
+        mode="lines",
+        line={"width": 1.2, "dash": "dot", "color": palette.stalled},
+        hoverinfo="skip",
+    )
+    gaps = np.full(len(targets), np.nan)
+    chart.add_scatter(
+        x=np.stack((targets, targets, gaps), axis=1).ravel(),
+        y=np.stack((np.clip(least, low, high), np.clip(most, low, high), gaps), axis=1).ravel(),
+        mode="lines",
+        line={"width": 1.1, "color": look.colour},
+        opacity=0.5,
+        hoverinfo="skip",
+    )
+    chart.add_scatter(
+        x=targets,
+        y=np.clip(mean, low, high),
+        mode="markers",
+        marker={"size": 7, "color": look.colour, "line": {"width": 1, "color": palette.page}},
+        cliponaxis=False,
+        hoverinfo="text",
+        hovertext=[
+            f"target {style.number(target)}<br>mean prediction {style.number(value)}<br>runs {style.number(lowest)} to"
+            f" {style.number(highest)}"
+            for target, value, lowest, highest in zip(targets, mean, least, most, strict=True)
+        ],
+    )
+    style.note(
+        chart,
+        "perfect",
+        x=high,
+        y=high,
+        xref="x",
+        yref="y",
+        palette=palette,
+        size=12,
+        xanchor="right",
+        yanchor="top",
+        xshift=-16,
+        yshift=0,
+    )
+    _note_silence(chart, outputs, palette)
+    chart.update_xaxes(range=[low, high], nticks=8)
+    chart.update_yaxes(range=[low, high], nticks=8)
+    return chart
+
+
+def majority(probabilities: Array) -> NDArray[np.int64]:
+    """Return the class (samples,) that most members choose, -1 where none gives a finite answer.
+
+    `probabilities` (members, samples, classes). Among classes with equally many votes their mean
+    probability decides.
+    """
+    finite = np.isfinite(probabilities.sum(axis=2, keepdims=True))
+    known = np.where(finite, probabilities, 0.0)
+    votes = np.eye(known.shape[2])[known.argmax(axis=2)] * finite
+    chosen = (votes.sum(axis=0) + known.mean(axis=0)).argmax(axis=1)
+    return np.where(finite.any(axis=(0, 2)), chosen, -1)
+
+
+def confusion(
+    data: Data, answers: NDArray[np.int64], palette: Palette, *, names: Sequence[str] = (), meta: str = ""
+) -> go.Figure:
+    """Return how many test samples of each class are taken for which; `answers` (test samples,), -1 for none.
+
+    A cell is the darker the larger its share of the true class. `names` of the classes, else their numbers.
+    """
+    classes = np.arange(data.outputs)
+    labels = [*names] or [str(number) for number in classes]
+    counts = np.array([[((data.test_y == true) & (answers == taken)).sum() for taken in classes] for true in classes])
+    totals = np.bincount(data.test_y.astype(np.int64), minlength=data.outputs)
+    height = _CELL_HEIGHT * len(classes) + 78
+    left = 20 + 7 * max(len(label) for label in labels)
+    chart = style.figure(palette, y="True class of test samples", x="predicted class", height=height, left=left)
+    shades = [[index / 4, colour] for index, colour in enumerate((palette.page, *palette.sequential[:4]))]
+    chart.add_heatmap(
+        x=classes,
+        y=classes,
+        z=counts / np.maximum(totals, 1)[:, None],
+        zmin=0,
+        zmax=1,
+        colorscale=shades,
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hoverinfo="text",
+        text=[
+            [
+                f"{labels[true]}, taken for {labels[taken]}<br>{counts[true, taken]} of {totals[true]}"
+                for taken in classes
+            ]
+            for true in classes
+        ],
+    )
+    for true in classes:
+        for taken in classes:
+            text = f"<b>{counts[true, taken]}</b>" if true == taken else str(counts[true, taken])
+            style.note(chart, text, x=int(taken), y=int(true), xref="x", yref="y", palette=palette, size=15)
+    if not (answers >= 0).any():
+        style.note(chart, _SILENCE, x=0.5, y=1, palette=palette, yanchor="top", yshift=-4)
+    chart.update_xaxes(tickvals=classes, ticktext=labels, range=[-0.5, len(classes) - 0.5], ticks="", showline=False)
+    chart.update_yaxes(tickvals=classes, ticktext=labels, range=[len(classes) - 0.5, -0.5], ticks="", showgrid=False)
+    chart.update_layout(meta=meta)
+    return chart
+
+
+_SILENCE = "no finite prediction"
+
+
+def _note_silence(chart: go.Figure, outputs: Array, palette: Palette) -> None:
+    """Say that nothing is drawn where no member predicts a finite number."""
+    if not np.isfinite(outputs).any():
+        style.note(chart, _SILENCE, x=0.5, y=1, palette=palette, yanchor="top", yshift=-4, bgcolor=palette.page)
+
+
+def _target_range(data: Data) -> tuple[float, float]:
+    """Return an axis of targets, with a margin."""
+    both = np.concatenate((data.train_y, data.test_y)).astype(np.float64)
+    low, high = float(both.min()), float(both.max())
+    margin = 0.15 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _over_members(outputs: Array, summary: Callable[..., Any]) -> Array:
+    """Return the mean, median, ... of the finite numbers among outputs (members, samples); NaN where there are none."""
+    finite = np.where(np.isfinite(outputs), outputs, np.nan)
+    present = np.isfinite(outputs).any(axis=0)
+    result = np.full(outputs.shape[1], np.nan)
+    with np.errstate(over="ignore"):
+        result[present] = summary(finite[:, present], axis=0)
+    return result

@@ -17,7 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from winit import permalink, textform
 from winit.fields import BadInput, Declared, Field, Form, Refused, Several, fields_of
 from winit.lenses import Lens
-from winit.spec import Spec
+from winit.spec import Spec, Widths
 
 # A link clicked within this time of a knob may still carry the network from before the knob moved.
 _LAG_SECONDS = 2.0
@@ -169,6 +169,8 @@ def _put(values: Declared, key_of: Callable[[str], str], *, anew: frozenset[str]
                 _set(state, parameter_key(key, value, parameter.name), values_by_name[parameter.name], again)
         elif isinstance(field.kind, Several):
             value = [field.kind.kind.write(item) for item in value]
+        elif isinstance(field.kind, Widths):
+            value = field.kind.write(value)
         _set(state, key, value, again)
 
 

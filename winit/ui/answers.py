@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from winit import signal, theory
-from winit.comparison import Comparison
+from winit.comparison import Comparison, Rank, scores
+from winit.datasets import Data
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
 from winit.figures.style import number
@@ -112,22 +113,24 @@ def funnel(measured: signal.Signal) -> str:
     return f"{'explodes' if factor > 3 else 'grows'}: × {number(factor)} per layer"
 
 
-def training(snapshots: Sequence[Snapshot], initializer: str, constant_loss: float, total: int) -> str:
+def training(snapshots: Sequence[Snapshot], initializer: str, data: Data, total: int) -> str:
     """Say how far the runs are."""
     last = snapshots[-1]
     runs = len(last.loss)
+    measure = data.measure
     if last.step == 0:
         return (
             f"{coloured(initializer)} starts at a loss of {number(float(np.nanmedian(last.loss)))}; "
-            f"always guessing the class frequencies costs {number(constant_loss)}. Press Play."
+            f"always {measure.constant_answer} costs {number(data.constant_loss)}. Press Play."
             if np.isfinite(last.loss).any()
             else f"{coloured(initializer)} starts beyond the finite numbers: nothing can be learned from there."
         )
-    states = [status(loss, constant_loss, at) for loss, at in zip(last.loss, last.diverged_at, strict=True)]
+    states = [status(loss, data.constant_loss, at) for loss, at in zip(last.loss, last.diverged_at, strict=True)]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
-    said = _listed([f"{count} of {runs} {_VERBS[state]}" for state, count in counts.items()])
-    accuracy = last.test_accuracy[np.isfinite(last.test_accuracy)]
-    tail = f", median test accuracy {np.median(accuracy):.0%}" if len(accuracy) else ""
+    verbs = {**_VERBS, "worse": f"worse than {measure.constant_answer}"}
+    said = _listed([f"{count} of {runs} {verbs[state]}" for state, count in counts.items()])
+    reached = last.test_accuracy[np.isfinite(last.test_accuracy)]
+    tail = f", median test {measure.label} {measure.rough(float(np.median(reached)))}" if len(reached) else ""
     when = "After" if last.step == total else "At step"
     unit = f"{last.step} steps" if last.step == total else f"{last.step} of {total}"
     return f"{when} {unit}, {said}{tail}, from {coloured(initializer)}."
@@ -137,31 +140,21 @@ _VERBS = {
     "learned": "learned",
     "learning": "still learning",
     "stalled": ":gray[**stalled**]",
-    "worse": "worse than guessing",
     "diverged": ":red[**diverged**]",
 }
 
 
 def comparison(found: Comparison) -> str:
     """Say who leads, whether that is more than luck, and who failed."""
-    history, ranks = found.history, found.ranking
-    seeds = len(ranks[0].runs)
+    history, ranks, measure = found.history, found.ranking, found.measure
     good = [rank for rank in ranks if rank.counts["learned"] + rank.counts["learning"] > 0]
     if not good:
         text = "None of them learns."
     elif len(good) == 1:
-        text = f"{coloured(good[0].initializer)} learns, with {good[0].score.median:.0%} test accuracy; no other does."
+        reached = measure.rough(good[0].score.median)
+        text = f"{coloured(good[0].initializer)} learns, with a test {measure.label} of {reached}; no other does."
     else:
-        first, second = good[0], good[1]
-        gap = 100 * (first.score.median - second.score.median)
-        spread = 100 * max(float(np.ptp(_accuracies(found, rank.runs))) for rank in (first, second))
-        lead = f"{coloured(first.initializer)} leads {coloured(second.initializer)} by {number(abs(gap))} points"
-        if seeds == 1:
-            text = f"{lead} on one seed, which decides nothing: add seeds."
-        elif abs(gap) <= spread:
-            text = f"{lead} of test accuracy, less than {seeds} seeds spread ({number(spread)}): a tie."
-        else:
-            text = f"{lead} of test accuracy, more than {seeds} seeds spread ({number(spread)})."
+        text = _lead(found, good[0], good[1])
     failed = {
         word: [coloured(rank.initializer) for rank in ranks if rank.counts[state] > len(rank.runs) / 2]
         for state, word in (("stalled", ":gray[**stall**]"), ("diverged", ":red[**diverge**]"))
@@ -174,5 +167,22 @@ def comparison(found: Comparison) -> str:
     return text
 
 
-def _accuracies(found: Comparison, runs: Sequence[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.nan_to_num(found.history.final_test_accuracy[list(runs)], nan=found.history.chance)
+def _lead(found: Comparison, first: Rank, second: Rank) -> str:
+    """Say by how much the first leads the second, and whether that is more than their seeds spread."""
+    measure, reached = found.measure, scores(found.history)
+    seeds, what = len(first.runs), f"test {measure.label}"
+    one, other = coloured(first.initializer), coloured(second.initializer)
+    gap = abs(first.score.median - second.score.median) / measure.points
+    spread = max(float(np.ptp(reached[list(rank.runs)])) for rank in (first, second)) / measure.points
+    level = gap < _ROUNDING
+    lead = f"{one} and {other} are level" if level else f"{one} leads {other} by {number(gap)}{measure.points_label}"
+    if seeds == 1:
+        return f"{lead} on one seed, which decides nothing: add seeds."
+    if level:
+        return f"{lead}, with a median {what} of {measure.rough(first.score.median)}: a tie."
+    if gap <= spread:
+        return f"{lead} of {what}, less than {seeds} seeds spread ({number(spread)}): a tie."
+    return f"{lead} of {what}, more than {seeds} seeds spread ({number(spread)})."
+
+
+_ROUNDING = 1e-9

@@ -3,48 +3,74 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from winit import distributions, signal
 from winit.comparison import Comparison
 from winit.initializers import LayerShape, scheme
 from winit.lenses import CompareKnobs
-from winit.queueing import turn
+from winit.queueing import POOL, turn
 from winit.spec import Spec
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
-def _in_turn(function: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """Return the function with its last `size` results kept, computing one at a time in this process.
 
-    Not st.cache_data: any visitor can clear that by a message, and it copies every result.
+class Kept(Generic[K, V]):
+    """Finished results of this process, the last `size` of them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = Lock()
+        self._found: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """Return a finished result, or None."""
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+            return self._found.get(key)
+
+    def put(self, key: K, result: V) -> None:
+        """Keep a finished result; the one unused for longest goes."""
+        with self._lock:
+            self._found[key] = result
+            while len(self._found) > self._size:
+                self._found.popitem(last=False)
+
+
+def _each(kept: Kept[Any, V], function: Callable[..., V], calls: Sequence[tuple[Hashable, ...]]) -> list[V]:
+    """Return what a function makes of each call's arguments, kept; what is missing is computed on all cores at once.
+
+    One such computation at a time in this process. Not st.cache_data: any visitor can clear that by a message, and
+    it copies every result.
     """
-
-    @lru_cache(maxsize=size)
-    def kept(*arguments: Any) -> Any:
+    found = {call: kept.get(call) for call in calls}
+    if None in found.values():
         with turn():
-            return function(*arguments)
-
-    return kept
-
-
-_draw = _in_turn(distributions.draw, 128)
-_close = _in_turn(distributions.close_look, 64)
-_forward = _in_turn(partial(signal.measure, backward=False), 64)
+            # Another thread may have made it while this one waited.
+            missing = [call for call in calls if found[call] is None and kept.get(call) is None]
+            for call, result in zip(missing, POOL.map(lambda call: function(*call), missing), strict=True):
+                kept.put(call, result)
+                found[call] = result
+    return [found[call] or kept.get(call) or function(*call) for call in calls]
 
 
-def drawn(initializer: str, shape: LayerShape, samples: int, seed: int, network: Spec | None) -> distributions.Drawn:
-    """Return `distributions.draw`, kept."""
-    result: distributions.Drawn = _draw(initializer, shape, samples, seed, _seen(initializer, network))
-    return result
+def drawn(
+    names: Sequence[str], shape: LayerShape, samples: int, seed: int, network: Spec | None
+) -> list[distributions.Drawn]:
+    """Return `distributions.draw` of each initializer, kept."""
+    return _each(_DRAWN, distributions.draw, [(name, shape, samples, seed, _seen(name, network)) for name in names])
 
 
-def close_look(initializer: str, shape: LayerShape, seed: int, network: Spec | None) -> distributions.CloseLook:
-    """Return `distributions.close_look`, kept."""
-    result: distributions.CloseLook = _close(initializer, shape, seed, _seen(initializer, network))
-    return result
+def close_looks(
+    names: Sequence[str], shape: LayerShape, seed: int, network: Spec | None
+) -> list[distributions.CloseLook]:
+    """Return `distributions.close_look` of each initializer, kept."""
+    return _each(_LOOKS, distributions.close_look, [(name, shape, seed, _seen(name, network)) for name in names])
 
 
 def _seen(initializer: str, network: Spec | None) -> Spec | None:
@@ -54,32 +80,10 @@ def _seen(initializer: str, network: Spec | None) -> Spec | None:
 
 def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:
     """Return the forward signal at initialization, kept; fields that do not matter are to be at their default."""
-    result: signal.Signal = _forward(spec, seeds, samples)
-    return result
+    return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)])[0]
 
 
-class Kept:
-    """Finished comparisons of this process, the last few of them."""
-
-    SIZE = 32
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._found: OrderedDict[tuple[Spec, CompareKnobs], Comparison] = OrderedDict()
-
-    def get(self, key: tuple[Spec, CompareKnobs]) -> Comparison | None:
-        """Return a finished comparison, or None."""
-        with self._lock:
-            if key in self._found:
-                self._found.move_to_end(key)
-            return self._found.get(key)
-
-    def put(self, key: tuple[Spec, CompareKnobs], comparison: Comparison) -> None:
-        """Keep a finished comparison; the one unused for longest goes."""
-        with self._lock:
-            self._found[key] = comparison
-            while len(self._found) > self.SIZE:
-                self._found.popitem(last=False)
-
-
-COMPARISONS = Kept()
+COMPARISONS: Kept[tuple[Spec, CompareKnobs], Comparison] = Kept(32)
+_DRAWN: Kept[tuple[Hashable, ...], distributions.Drawn] = Kept(128)
+_LOOKS: Kept[tuple[Hashable, ...], distributions.CloseLook] = Kept(64)
+_SIGNALS: Kept[tuple[Hashable, ...], signal.Signal] = Kept(64)

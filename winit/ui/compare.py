@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from winit import budget, comparison
+from winit import budget, comparison, datasets
 from winit.comparison import Comparison
+from winit.datasets import ACCURACY, DATASETS, R_SQUARED
 from winit.fields import BadInput
 from winit.figures import comparison as figures
 from winit.figures.palette import TOKENS
@@ -23,6 +24,7 @@ from winit.ui import address, answers, cached, frame
 _SLICE = 0.3  # seconds of training between two pictures
 _TICK = 0.35
 _AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
+_COLUMN_FORMATS = {ACCURACY: "percent", R_SQUARED: "%.3f"}
 
 Key = tuple[Spec, CompareKnobs]
 
@@ -46,7 +48,7 @@ def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
     if held is not None and held.key == key:
         return held
     try:
-        page.spec.require_labels()
+        page.spec.require_training()
         page.spec.require_start(together(page.spec.initializer, page.knobs.initializers))
         comparison.members(page.spec, page.knobs)
         price = budget.comparison_price(page.spec, page.knobs)
@@ -84,6 +86,7 @@ def _end(job: Job) -> None:
 
 
 def _show_knobs(page: frame.Page[CompareKnobs]) -> None:
+    measure = DATASETS[page.spec.dataset].measure
     page.knob_row(
         "initializers",
         "learning_rates",
@@ -92,7 +95,7 @@ def _show_knobs(page: frame.Page[CompareKnobs]) -> None:
         initializers={"width": 300},
         learning_rates={"width": 140, "placeholder": f"{page.spec.learning_rate:g}"},
         seeds={"width": 110},
-        curve={"format_func": lambda curve: curve.replace("_", " ")},
+        curve={"format_func": lambda curve: curve.replace("_", " ").replace("accuracy", measure.label)},
     )
 
 
@@ -140,6 +143,7 @@ def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
         training.data.constant_loss,
         training.spec.steps,
         TOKENS,
+        training.data.measure,
         meta=page.meta,
     )
     page.figure(chart, f"Curves of {len(training.members)} runs to step {training.step}", "growing")
@@ -156,18 +160,22 @@ def _show_found(page: frame.Page[CompareKnobs], job: Job, found: Comparison) -> 
             history.constant_loss,
             history.spec.steps,
             TOKENS,
+            found.measure,
             runs=[rank.runs for rank in found.ranking],
             meta=page.meta,
         )
         page.figure(chart, "Curves by initializer, median and middle half over seeds", "curves")
     with narrow:
-        page.figure(figures.ranking(found, TOKENS, meta=page.meta), "Test accuracy by initializer", "ranking")
+        chart = figures.ranking(found, TOKENS, meta=page.meta)
+        page.figure(chart, f"Test {found.measure.label} by initializer", "ranking")
     choice = ""
     if any(len(rank.learning_rates) > 1 for rank in found.ranking):
         choice = " Learning rates: chosen on one half of the seeds, scored on the other, both ways."
+    recorded = datasets.load(history.spec.dataset).evaluation_samples
     st.caption(
         f"{len(found.ranking)} initializers × {len(found.ranking[0].runs)} seeds on {history.spec.dataset}. Loss on "
-        f"512 training samples; table: on all of them. Curves are medians, bands the middle half of the seeds.{choice}"
+        f"{recorded} training samples; table: on all of them. Curves are medians, bands the middle half of the "
+        f"seeds.{choice}"
     )
     _show_table(found)
     with st.container(horizontal=True):
@@ -184,8 +192,9 @@ def _show_found(page: frame.Page[CompareKnobs], job: Job, found: Comparison) -> 
 
 
 def _show_table(found: Comparison) -> None:
-    """Show loss, accuracy and status of each initializer."""
-    history = found.history
+    """Show loss, score and status of each initializer."""
+    history, measure = found.history, found.measure
+    reached, trained = f"test {measure.label}", f"training {measure.label}"
     rows = []
     for rank in found.ranking:
         runs = list(rank.runs)
@@ -193,27 +202,27 @@ def _show_table(found: Comparison) -> None:
             {
                 "initializer": rank.initializer,
                 "status": ", ".join(f"{count} {name}" for name, count in rank.counts.items() if count),
-                "test accuracy": rank.score.median,
+                reached: rank.score.median,
                 "interquartile mean": rank.score.iqm,
                 "95 % interval": "needs 5 seeds"
                 if rank.score.low is None or rank.score.high is None
-                else f"{rank.score.low:.1%} to {rank.score.high:.1%}",
+                else f"{measure.fine(rank.score.low)} to {measure.fine(rank.score.high)}",
                 "final loss": comparison.median_finite(history.final_loss[runs]),
-                "training accuracy": comparison.median_finite(history.final_train_accuracy[runs]),
+                trained: comparison.median_finite(history.final_train_accuracy[runs]),
                 "learning rate": " / ".join(f"{rate:g}" for rate in rank.learning_rates),
             }
         )
-    percent = st.column_config.NumberColumn(format="percent")
+    column = st.column_config.NumberColumn(format=_COLUMN_FORMATS[measure])
     st.dataframe(
         rows,
         hide_index=True,
         key="table",
-        alt="Final loss, accuracy and status of each initializer",
+        alt=f"Final loss, {measure.label} and status of each initializer",
         column_config={
             "initializer": st.column_config.TextColumn(pinned=True),
-            "test accuracy": percent,
-            "interquartile mean": percent,
-            "training accuracy": percent,
+            reached: column,
+            "interquartile mean": column,
+            trained: column,
             "final loss": st.column_config.NumberColumn(format="%.4g"),
         },
     )
@@ -233,8 +242,8 @@ def _csv(found: Comparison) -> str:
             "diverged_at",
             "step",
             "loss",
-            "train_accuracy",
-            "test_accuracy",
+            f"train_{found.measure.name}",
+            f"test_{found.measure.name}",
         ]
     )
     for number, member in enumerate(history.members):

@@ -39,7 +39,7 @@ def draw(page: Page) -> list[Drawn]:
             names.append(name)
     network = page.knobs.network(page.spec)
     samples = page.knobs.samples_each(max(1, len(names)))
-    return [cached.drawn(name, shape, samples, page.spec.seed, network) for name in names]
+    return cached.drawn(names, shape, samples, page.spec.seed, network)
 
 
 def show_answer(page: Page, drawn: Sequence[Drawn]) -> None:
@@ -97,8 +97,8 @@ def show_figures(page: Page, drawn: Sequence[Drawn]) -> None:
 
 
 def _look(page: Page, drawn: Sequence[Drawn]) -> list[CloseLook]:
-    network = page.knobs.network(page.spec)
-    return [cached.close_look(one.initializer, one.shape, page.spec.seed, network) for one in drawn]
+    names, network = [one.initializer for one in drawn], page.knobs.network(page.spec)
+    return cached.close_looks(names, drawn[0].shape, page.spec.seed, network)
 
 
 @st.fragment(parallel=True)

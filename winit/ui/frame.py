@@ -25,9 +25,14 @@ _GROUPS = {
     "network": "Network",
     "initialization": "Initialization",
     "biases": "Biases and output",
+    "blocks": "Normalization, residual",
     "training": "Training",
 }
-_FOLDED = {"biases": ":material/vertical_align_center:", "training": ":material/tune:"}
+_FOLDED = {
+    "biases": ":material/vertical_align_center:",
+    "blocks": ":material/account_tree:",
+    "training": ":material/tune:",
+}
 
 _K = TypeVar("_K", bound=Declared)
 

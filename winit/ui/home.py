@@ -36,7 +36,7 @@ _INVITATIONS = {
 
 def _measure(page: frame.Page[NoKnobs]) -> list[Signal]:
     """Return the forward signal of the user's network and of contrasts to it."""
-    matters = ("depth", "width", "activation", "bias", "dataset", "batch_size", "seed")
+    matters = ("depth", "width", "activation", "bias", "normalization", "residual", "dataset", "batch_size", "seed")
     base = Spec(**{name: getattr(page.spec, name) for name in matters})
     names = together(page.spec.initializer, _CONTRASTS)[:_FUNNELS]
     one = budget.signal_price(base, 1, _SAMPLES, backward=False).seconds

@@ -9,7 +9,7 @@ import streamlit as st
 from winit.fields import TEXT_LIMIT, Choice, Declared, Field, Form, Integer, Real, Several, Text, fields_of
 from winit.initializers import INITIALIZERS
 from winit.lenses import Lens
-from winit.spec import Spec
+from winit.spec import Spec, Widths
 from winit.ui import address
 
 _SLIDER_SPAN = 200
@@ -68,7 +68,7 @@ def _draw(field: Field, key: str, **options: Any) -> None:
             inner = address.parameter_key(key, name, parameter.name)
             st.session_state.setdefault(inner, parameter.default)
             _draw(parameter, inner)
-    elif isinstance(kind, Text):
+    elif isinstance(kind, Text | Widths):
         st.text_input(field.label, value=held, max_chars=TEXT_LIMIT, **common)
     elif isinstance(kind, Several):
         usual = _USUAL_FORMS if isinstance(kind.kind, Form) else _USUAL_RATES

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from winit import budget
+from winit.datasets import DATASETS, View
 from winit.fields import BadInput
 from winit.figures import training as figures
 from winit.figures.palette import TOKENS, styles
@@ -45,7 +47,7 @@ def current_run(page: frame.Page[TrainKnobs]) -> Run | None:
     if held is not None and (held.spec, held.seeds) == (page.spec, page.knobs.seeds):
         return held
     try:
-        page.spec.require_labels()
+        page.spec.require_training()
     except BadInput as problem:
         page.refuse(problem, [("Train on digits", {"dataset": "digits"}), ("Train on moons", {"dataset": "moons"})])
         return None
@@ -101,7 +103,7 @@ def show_answer(page: frame.Page[TrainKnobs], run: Run) -> None:
 
     def say() -> None:
         training = run.training
-        text = answers.training(training.snapshots, run.spec.initializer, training.data.constant_loss, run.spec.steps)
+        text = answers.training(training.snapshots, run.spec.initializer, training.data, run.spec.steps)
         page.answer(text)
 
     st.fragment(say, run_every=_TICK if run.playing else None)()
@@ -118,41 +120,93 @@ def _show(page: frame.Page[TrainKnobs], run: Run) -> None:
             run.training.advance(_SLICE)
     training, snapshots = run.training, run.training.snapshots
     look = styles([run.spec.initializer], TOKENS)[run.spec.initializer]
-    constant = training.data.constant_loss
+    data = training.data
     wide, narrow = st.columns((3, 2))
     with wide:
         left, right = st.columns(2)
         with left:
-            chart = figures.loss_curves(snapshots, look, constant, run.spec.steps, TOKENS, meta=page.meta)
+            chart = figures.loss_curves(snapshots, look, data.constant_loss, run.spec.steps, TOKENS, meta=page.meta)
             page.figure(chart, f"Training loss to step {training.step}", "loss")
         with right:
-            chance = training.data.chance
-            chart = figures.accuracy_curves(snapshots, look, chance, run.spec.steps, TOKENS, meta=page.meta)
-            page.figure(chart, f"Test accuracy to step {training.step}", "accuracy")
+            chart = figures.score_curves(
+                snapshots, look, data.chance, run.spec.steps, TOKENS, data.measure, meta=page.meta
+            )
+            page.figure(chart, f"Test {data.score_label} to step {training.step}", "score")
         chart = figures.layers(training.measure_layers(), look, TOKENS, meta=page.meta)
         page.figure(chart, "Standard deviation of activations and gradients by hidden layer", "layers")
+    view = DATASETS[run.spec.dataset].view
     with narrow:
-        _show_predictions(page, run)
+        shown = _VIEWS[view](page, run) if view else ""
+    runs = "1 run, seed" if run.seeds == 1 else f"{run.seeds} runs, seeds"
     st.caption(
-        f"Step {training.step} of {run.spec.steps}. {run.seeds} runs, seeds {run.spec.seed} and on; the first is drawn "
-        "heavier, and its predictions and layers are shown. Loss on 512 training samples; layers: activations, and "
-        "gradients of a sample's loss by the pre-activations, on 64 training samples."
+        f"Step {training.step} of {run.spec.steps}. {runs} {run.spec.seed}{' and on' if run.seeds > 1 else ''}; the "
+        f"first is drawn heavier, and its layers are shown. {shown} Loss on "
+        f"{data.evaluation_samples} training samples; layers: activations, and gradients of a "
+        "sample's loss by the pre-activations, on 64 training samples."
     )
     if run.playing and training.is_finished:
         run.playing = False
         address.rerun()
 
 
-def _show_predictions(page: frame.Page[TrainKnobs], run: Run) -> None:
-    """Show the decision surface for points in the plane, a board of digits otherwise."""
+def _show_regions(page: frame.Page[TrainKnobs], run: Run) -> str:
     training, data = run.training, run.training.data
-    if data.features == 2:
-        _, _, grid = figures.surface_grid(data)
-        probabilities = training.probabilities(grid)[0]
-        chart = figures.surface(data, probabilities, TOKENS, meta=page.meta)
-        page.figure(chart, "Decision surface of the first run with the test points", "surface")
-    else:
-        probabilities = training.probabilities(data.test_x[: figures.BOARD_SAMPLES])[0]
-        right = int((np.nan_to_num(probabilities).argmax(axis=1) == data.test_y[: figures.BOARD_SAMPLES]).sum())
-        chart = figures.board(data, probabilities, TOKENS, meta=page.meta)
-        page.figure(chart, f"{figures.BOARD_SAMPLES} test digits, {right} read correctly", "board")
+    _, _, grid = figures.surface_grid(data)
+    chart = figures.surface(data, training.probabilities(grid)[0], TOKENS, meta=page.meta)
+    page.figure(chart, "Decision surface of the first run with the test points", "surface")
+    return "Decisions are the first run's."
+
+
+def _show_board(page: frame.Page[TrainKnobs], run: Run) -> str:
+    training, data = run.training, run.training.data
+    probabilities = training.probabilities(data.test_x[: figures.BOARD_SAMPLES])[0]
+    right = int((np.nan_to_num(probabilities).argmax(axis=1) == data.test_y[: figures.BOARD_SAMPLES]).sum())
+    chart = figures.board(data, probabilities, TOKENS, meta=page.meta)
+    page.figure(chart, f"{figures.BOARD_SAMPLES} test digits, {right} read correctly", "board")
+    return "Digits are read by the first run."
+
+
+def _show_confusion(page: frame.Page[TrainKnobs], run: Run) -> str:
+    training, data = run.training, run.training.data
+    found = figures.majority(training.probabilities(data.test_x))
+    right = int((found == data.test_y).sum())
+    names = DATASETS[run.spec.dataset].class_names
+    chart = figures.confusion(data, found, TOKENS, names=names, meta=page.meta)
+    page.figure(chart, f"True against predicted classes, {right} of {len(found)} right", "confusion")
+    return f"Classes are those that most runs choose: {right} of {len(found)} test samples right."
+
+
+def _show_curves(page: frame.Page[TrainKnobs], run: Run) -> str:
+    data = run.training.data
+    look = styles([run.spec.initializer], TOKENS)[run.spec.initializer]
+    outputs = run.training.predictions(figures.curve_points(data))
+    chart = figures.fitted_curves(data, outputs, look, TOKENS, meta=page.meta)
+    page.figure(chart, "Curve of each run and their median with the data points", "fit")
+    return "Fitted curves: each run thin, the median thick; training points grey, test points dark."
+
+
+def _show_heat_map(page: frame.Page[TrainKnobs], run: Run) -> str:
+    data = run.training.data
+    _, _, grid = figures.surface_grid(data)
+    chart = figures.heat_map(data, run.training.predictions(grid), TOKENS, meta=page.meta)
+    page.figure(chart, "Mean prediction over the plane with the test points", "heat-map")
+    return "Map: mean of the runs; where it is right, a test point has the colour around it."
+
+
+def _show_scatter(page: frame.Page[TrainKnobs], run: Run) -> str:
+    data = run.training.data
+    look = styles([run.spec.initializer], TOKENS)[run.spec.initializer]
+    chart = figures.predicted_against_true(data, run.training.predictions(data.test_x), look, TOKENS, meta=page.meta)
+    page.figure(chart, f"Predicted against true target of {len(data.test_x)} test samples", "scatter")
+    return "Predictions on the test part: mean of the runs, with their range."
+
+
+_VIEWS: Mapping[View, Callable[[frame.Page[TrainKnobs], Run], str]] = {
+    "regions": _show_regions,
+    "board": _show_board,
+    "confusion": _show_confusion,
+    "curves": _show_curves,
+    "heat_map": _show_heat_map,
+    "scatter": _show_scatter,
+}
+"""How each view is drawn; it returns the sentence that explains it in the caption."""

@@ -1,0 +1,181 @@
+"""What flows through the hidden layers of an ensemble at one step: sizes, histograms, dead and saturated units.
+
+Measured by a forward and backward pass of its own in double precision, so that signals too small for
+float32 are still measured, on a few training samples; a run that does not ask for it pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from winit.activations import Activation
+from winit.losses import Loss
+from winit.network import Ensemble, Workspace
+
+Array = NDArray[np.float64]
+
+BINS = 30
+SAMPLES = 64
+"""At most this many training samples are sent through."""
+_COUNTED = 1024
+"""A histogram counts at most about this many values of a layer, evenly spread."""
+_FLAT = 0.05
+"""A unit is saturated on a sample where its slope is below this share of the activation's steepest."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How values are spread in each hidden layer, (members, depth) each."""
+
+    mean: Array
+    deviation: Array
+    low: Array
+    """Lower end of the histogram: the smallest value."""
+    high: Array
+    counts: NDArray[np.uint16]
+    """(members, depth, BINS) values in each of the equal bins from `low` to `high`."""
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """What flows through the hidden layers at one step."""
+
+    weights: Spread
+    activations: Spread
+    gradients: Spread
+    """Of a sample's loss by the pre-activations."""
+    dead_fraction: Array
+    """(members, depth) share of units whose slope is 0 for every sample."""
+    saturated_fraction: Array
+    """(members, depth) share of units and samples whose slope is below a twentieth of the steepest."""
+    effective_rank: Array
+    """(members, depth) of the activations over samples, (sum of eigenvalues)^2 / sum of their squares of the Gram
+    matrix: 1 to the number of units. The participation ratio (Gao et al. 2017); 0 where all are 0."""
+    update_ratio_log10: Array
+    """(members, depth) log10 of the size of the last update over that of the weights; NaN before the first."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[LayerStatistics]) -> LayerStatistics:
+        """Return the statistics of several ensembles as those of all their members together."""
+
+        def together(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            if isinstance(values[0], Spread):
+                return Spread(*(np.concatenate([getattr(v, f.name) for v in values]) for f in fields(Spread)))
+            return np.concatenate(values)
+
+        return parts[0] if len(parts) == 1 else cls(**{field.name: together(field.name) for field in fields(cls)})
+
+    @property
+    def activation_deviation(self) -> Array:
+        """(members, depth) standard deviation of the activations over units and samples."""
+        return self.activations.deviation
+
+    @property
+    def gradient_deviation(self) -> Array:
+        """(members, depth) standard deviation of the gradients."""
+        return self.gradients.deviation
+
+
+def _spread(values: Sequence[Tensor]) -> Spread:
+    """Return the spread of tensors (members, ...), one per layer."""
+    parts = [_spread_of(value.flatten(1)) for value in values]
+    moments: Array = np.stack([moments for moments, _ in parts], axis=2)
+    counts = np.stack([counts for _, counts in parts], axis=1)
+    return Spread(moments[0], moments[1], moments[2], moments[3], counts)
+
+
+def _spread_of(flat: Tensor) -> tuple[Array, NDArray[np.uint16]]:
+    """Return mean, deviation and both ends (4, members), and counts (members, BINS), of (members, values)."""
+    low, high = flat.aminmax(dim=1)
+    largest = torch.maximum(low.abs(), high.abs()).unsqueeze(1)
+    # Scaled so that squares do not underflow.
+    scaled = flat / torch.where(largest > 0, largest, 1.0)
+    mean = scaled.mean(dim=1, keepdim=True)
+    deviation = (scaled - mean).square_().mean(dim=1).sqrt_() * largest.squeeze(1)
+    width = torch.where(high > low, high - low, 1.0).unsqueeze(1)
+    some = flat[:, :: max(1, flat.shape[1] // _COUNTED)]
+    place = ((some - low.unsqueeze(1)) / width * BINS).nan_to_num_().long().clamp_(0, BINS - 1)
+    counts = torch.zeros(flat.shape[0], BINS, dtype=torch.int64)
+    counts.scatter_add_(1, place, torch.ones_like(place))
+    moments = torch.stack([(mean * largest).squeeze(1), deviation, low, high])
+    return moments.numpy(), counts.numpy().astype(np.uint16)
+
+
+@lru_cache(maxsize=64)
+def steepest(activation: Activation) -> float:
+    """Return the largest slope of an activation between -10 and 10."""
+    return float(np.abs(activation.slopes(np.linspace(-10, 10, 20_001))).max())
+
+
+def _effective_rank(activations: Tensor) -> Array:
+    """Return the participation ratio of activations (members, units, samples) over samples, (members,)."""
+    largest = activations.abs().amax(dim=(1, 2), keepdim=True)
+    scaled = activations / torch.where(largest > 0, largest, 1.0)
+    centred = scaled - scaled.mean(dim=2, keepdim=True)
+    units, samples = centred.shape[1:]
+    gram = centred @ centred.mT if units < samples else centred.mT @ centred
+    trace = torch.diagonal(gram, dim1=1, dim2=2).sum(dim=1)
+    squares = gram.square().sum(dim=(1, 2))
+    rank: Array = torch.where(squares > 0, trace.square() / torch.where(squares > 0, squares, 1.0), 0.0).numpy()
+    return rank
+
+
+def _size(values: Tensor) -> Tensor:
+    """Return the root of the mean square over all but the first axis, scaled so that squares do not underflow."""
+    flat = values.flatten(1)
+    largest = flat.abs().amax(dim=1)
+    scaled = flat / torch.where(largest > 0, largest, 1.0).unsqueeze(1)
+    return scaled.square().mean(dim=1).sqrt() * largest
+
+
+@torch.inference_mode()
+def measure(
+    ensemble: Ensemble, inputs: Tensor, targets: Tensor, loss: Loss, before: Sequence[Tensor] | None = None
+) -> LayerStatistics:
+    """Return what flows through the hidden layers of an ensemble.
+
+    `inputs` (features, samples) and `targets` are shared by all members; `before` are the weights of the hidden
+    layers before the last update, (members, fan_out, fan_in) each.
+    """
+    double = ensemble.to(torch.float64)
+    samples = inputs.shape[1]
+    workspace = Workspace(double, samples)
+    outputs = workspace.forward(inputs.double().expand(double.members, *inputs.shape))
+    workspace.backward(loss.value_and_gradient(outputs, targets)[1])
+    slopes = [
+        double.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs()
+        for z, a in zip(workspace.pre_activations, workspace.activations, strict=True)
+    ]
+    flat = _FLAT * steepest(double.activation)
+    weights = double.weights[:-1]
+    if before is None:
+        ratio = np.full((double.members, len(weights)), np.nan)
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 have no ratio
+            ratio = np.log10(
+                np.stack(
+                    [
+                        (_size(weight - old.double()) / _size(weight)).numpy()
+                        for weight, old in zip(weights, before, strict=True)
+                    ],
+                    axis=1,
+                )
+            )
+    return LayerStatistics(
+        _spread(weights),
+        _spread(workspace.activations),
+        _spread(workspace.gradients),
+        np.stack([(slope == 0).all(dim=2).double().mean(dim=1).numpy() for slope in slopes], axis=1),
+        np.stack([(slope < flat).double().mean(dim=(1, 2)).numpy() for slope in slopes], axis=1),
+        np.stack([_effective_rank(a) for a in workspace.activations], axis=1),
+        ratio,
+    )
