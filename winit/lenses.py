@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from winit.fields import Choice, Declared, Integer, Real, Several, declare
+from winit.fields import BadInput, Choice, Declared, Integer, Real, Several, declare
 from winit.initializers import FORM, LayerShape
 from winit.spec import Spec
 from winit.translator import TRANSLATIONS
@@ -94,7 +94,11 @@ class DistributionsKnobs(Declared):
         return replace(chosen, fan_in=self.fan_in or chosen.fan_in, fan_out=self.fan_out or chosen.fan_out)
 
     def network(self, spec: Spec) -> Spec | None:
-        """Return the network whose layer is drawn; None where the fans are free and it is no layer of it."""
+        """Return the network whose layer is drawn; None where its layers do not fit, or none has these fans."""
+        try:
+            spec.require_start(())
+        except BadInput:
+            return None
         return spec if self.shape(spec) in spec.layer_shapes() else None
 
 

@@ -55,7 +55,7 @@ def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
         budget.Limit.of_host().require(price, "fewer initializers, seeds, learning rates, steps, layers or units")
     except BadInput as problem:
         _show_knobs(page)
-        if problem.field == "initializer":
+        if problem.field in ("initializer", "batch_size", "width"):
             page.refuse_start(problem)
             return None
         small = {"depth": 10, "width": 64, "steps": 300, "dataset": "digits"}

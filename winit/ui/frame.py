@@ -82,12 +82,18 @@ class Page(Generic[_K]):
         return True
 
     def refuse_start(self, problem: BadInput) -> None:
-        """Say why an initializer has no answer for a layer, and offer to go on without it."""
-        if problem.value == self.spec.initializer:
-            self.refuse(problem, [("Use he_normal", {"initializer": "he_normal"})])
-        else:
+        """Say why the network cannot be started or trained, and offer what would do."""
+        usual: dict[str, list[tuple[str, dict[str, Any]]]] = {
+            "dataset": [("Train on digits", {"dataset": "digits"}), ("Train on moons", {"dataset": "moons"})],
+            "batch_size": [("Use batches of 64", {"batch_size": 64})],
+            "width": [("Leave the residual branches out", {"residual": "off"})],
+            "initializer": [("Use he_normal", {"initializer": "he_normal"})],
+        }
+        ways = usual[problem.field]
+        if problem.field == "initializer" and problem.value != self.spec.initializer:
             rest = tuple(name for name in self.knobs.values()["initializers"] if name != problem.value)
-            self.refuse(problem, [("Leave it out", {"initializers": rest})])
+            ways = [("Leave it out", {"initializers": rest})]
+        self.refuse(problem, ways)
 
     def refuse(self, problem: BadInput, ways_out: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """Say why nothing is computed; each way out is a button that changes fields of the network or the lens."""

@@ -49,7 +49,7 @@ def current_run(page: frame.Page[TrainKnobs]) -> Run | None:
     try:
         page.spec.require_training()
     except BadInput as problem:
-        page.refuse(problem, [("Train on digits", {"dataset": "digits"}), ("Train on moons", {"dataset": "moons"})])
+        page.refuse_start(problem)
         return None
     if not page.can_start():
         return None
