@@ -325,7 +325,7 @@ def test_a_member_is_the_same_with_every_optimizer(optimizer: str) -> None:
 @pytest.mark.usefixtures("one_group")
 @EACH_BLOCK
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-@pytest.mark.parametrize("width", [1, 4, 7, 33, 100])
+@pytest.mark.parametrize("width", [1, 7, 33])
 def test_a_member_is_the_same_with_each_block(width: int, optimizer: str, normalization: str, residual: str) -> None:
     spec = Spec(
         depth=4, width=width, normalization=normalization, residual=residual, optimizer=optimizer, batch_size=50
@@ -336,8 +336,10 @@ def test_a_member_is_the_same_with_each_block(width: int, optimizer: str, normal
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_group")
 @pytest.mark.parametrize("dataset", LABELLED)
-@pytest.mark.parametrize("optimizer", ["nesterov", "rmsprop", "adamw"])
-@pytest.mark.parametrize(("normalization", "residual"), [("none", "off"), ("batch", "plain"), ("layer", "zero")])
+@pytest.mark.parametrize(
+    ("optimizer", "normalization", "residual"),
+    [("nesterov", "none", "off"), ("rmsprop", "batch", "plain"), ("adamw", "layer", "zero")],
+)
 def test_a_member_is_the_same_on_each_data_set(dataset: str, optimizer: str, normalization: str, residual: str) -> None:
     spec = Spec(
         depth=3,
@@ -587,8 +589,7 @@ def test_width_1_and_depth_200_run_with_each_block(normalization: str, residual:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.slow
 @EACH_BLOCK
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize(("activation", "optimizer"), [("relu", "sgd"), ("tanh", "adam"), ("gelu", "nesterov")])
 def test_depth_200_is_sound(activation: str, optimizer: str, normalization: str, residual: str) -> None:
     spec = Spec(
         depth=200,
