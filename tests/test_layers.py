@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from winit.activations import activation
-from winit.datasets import load
+from winit.datasets import batch, load
 from winit.layers import EPSILON, NORMALIZATIONS, RESIDUALS, padding
-from winit.network import Ensemble, Member, Workspace, calibrate, initialize
+from winit.network import Ensemble, Member, Workspace, initialize, layer_inputs
 from winit.spec import Spec
 
 TOLERANCE = 1e-12
@@ -229,6 +229,27 @@ def test_normalization_undoes_the_scale_of_the_weights(initializer: str, kind: s
 def test_running_statistics_start_at_the_data() -> None:
     spec = Spec(depth=2, width=256, normalization="batch")
     ensemble = initialize(spec, [Member("random_normal(stddev=1)", 0, 0.1)], torch.float64)
-    calibrate(ensemble, load("digits").train_x[:256])
+    ensemble.calibrate(torch.tensor(load("digits").train_x[:256], dtype=torch.float64).T)
     # Of the 64 inputs 61 have variance 1 and the others are constant.
     assert float(ensemble.norms[0].variance.mean()) == pytest.approx(61, rel=0.15)
+
+
+@EACH
+@pytest.mark.parametrize("phi", ["tanh", "relu"])
+def test_lsuv_fits_each_layer_to_what_it_sees_behind_norms_and_branches(
+    normalization: str, residual: str, phi: str
+) -> None:
+    spec = Spec(depth=6, width=24, activation=phi, normalization=normalization, residual=residual, initializer="lsuv")
+    ensemble = initialize(spec, [Member("he_normal", 0, 0.1), Member("lsuv(tolerance=0.001)", 3, 0.1)], torch.float64)
+    module = module_of(ensemble, 1, spec)
+    seen: list[Tensor] = []
+    linears = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    for linear in linears:
+        linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    module(torch.tensor(batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed), dtype=torch.float64))
+    assert len(seen) == spec.depth + 1
+    for layer, (linear, inputs) in enumerate(zip(linears, seen, strict=True), start=1):
+        variance = float((inputs @ linear.weight.detach().T).var(correction=0))
+        assert abs(variance - 1) < 0.001 + 1e-5  # float32 leaves 1e-5
+        ours = layer_inputs(spec, "lsuv(tolerance=0.001)", 3, layer).double().T
+        torch.testing.assert_close(ours, inputs, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ count in no mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -39,6 +39,12 @@ def stacked_like(tensor: Tensor) -> Tensor:
     """Return an uninitialized tensor of the same shape, laid out by `stacked`."""
     members, rows, columns = tensor.shape
     return stacked(members, rows, columns, tensor.dtype)
+
+
+def restacked(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a copy (members, rows, columns) laid out by `stacked`, in another precision where one is given."""
+    members, rows, columns = tensor.shape
+    return stacked(members, rows, columns, dtype or tensor.dtype).copy_(tensor)
 
 
 def padding(samples: int) -> Tensor:
@@ -193,11 +199,11 @@ class NormState:
     def fresh(cls, kind: Normalization, members: int, units: int, dtype: torch.dtype) -> NormState:
         """Return gain 1, shift 0, and running statistics of a standard normal."""
         one, zero = (stacked(members, units, 1, dtype).fill_(value) for value in (1.0, 0.0))
-        return cls(kind, one, zero, _copy(zero), _copy(one))
+        return cls(kind, one, zero, restacked(zero), restacked(one))
 
     def to(self, dtype: torch.dtype) -> NormState:
         """Return a copy in another precision."""
-        return NormState(self.kind, *(_copy(t, dtype) for t in (self.gain, self.shift, self.mean, self.variance)))
+        return NormState(self.kind, *(restacked(t, dtype) for t in (self.gain, self.shift, self.mean, self.variance)))
 
     @classmethod
     def joined(cls, parts: Sequence[NormState], stack: Callable[[Sequence[Tensor]], Tensor]) -> NormState:
@@ -209,11 +215,6 @@ class NormState:
     def parameters(self) -> tuple[Tensor, ...]:
         """What is learned."""
         return (self.gain, self.shift) if self.kind.is_centred else (self.gain,)
-
-
-def _copy(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    members, rows, columns = tensor.shape
-    return stacked(members, rows, columns, dtype or tensor.dtype).copy_(tensor)
 
 
 class Norm:
@@ -295,12 +296,17 @@ class Branch:
         return (*(gradient for layer in self.layers for gradient in layer.gradients), *self._of_scale)
 
     def forward(self, h: Tensor) -> Tensor:
+        branch = h
+        for layer in self.layers:
+            branch = layer.forward(branch)
+        return self.join(h, branch)
+
+    def join(self, h: Tensor, branch: Tensor) -> Tensor:
+        """Return what the block makes of its inputs and of what its layers made of them."""
         if self._outputs.shape != h.shape:
             self._outputs, self._delta = stacked_like(h), stacked_like(h)
-        self._branch = h
-        for layer in self.layers:
-            self._branch = layer.forward(self._branch)
-        return torch.mul(self._branch, self.scale, out=self._outputs).add_(h)
+        self._branch = branch
+        return torch.mul(branch, self.scale, out=self._outputs).add_(h)
 
     def backward(self, delta: Tensor) -> Tensor:
         if self.is_learned:
@@ -312,6 +318,19 @@ class Branch:
         for layer in reversed(self.layers):
             inner = layer.backward(inner)
         return inner.add_(delta)
+
+
+def walk(layers: Sequence[Layer], h: Tensor) -> Generator[tuple[Linear, Tensor], None, Tensor]:
+    """Go forward through layers, and stop before each linear one with its inputs; return the outputs."""
+    for layer in layers:
+        if isinstance(layer, Branch):
+            branch = yield from walk(layer.layers, h)
+            h = layer.join(h, branch)
+        else:
+            if isinstance(layer, Linear):
+                yield layer, h
+            h = layer.forward(h)
+    return h
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ treats each exactly as it would alone: a member's numbers do not depend on its c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from winit import datasets
 from winit.activations import Activation, activation
-from winit.initializers import scheme
+from winit.initializers import LayerShape, scheme
 from winit.initializers.biases import biases
 from winit.layers import (
     MOMENTUM,
@@ -29,16 +30,12 @@ from winit.layers import (
     Norm,
     NormState,
     padding,
+    restacked,
     stacked,
+    walk,
 )
 from winit.seeds import generator
 from winit.spec import OUTPUT_FACTORS, Spec
-
-
-def _restacked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a copy (members, rows, columns) laid out by `stacked`."""
-    members, rows, columns = tensor.shape
-    return stacked(members, rows, columns, dtype).copy_(tensor)
 
 
 @dataclass(frozen=True)
@@ -82,10 +79,10 @@ class Ensemble:
         """Return a copy in another precision."""
         return Ensemble(
             self.activation,
-            tuple(_restacked(weight, dtype) for weight in self.weights),
-            tuple(_restacked(bias, dtype) for bias in self.biases),
+            tuple(restacked(weight, dtype) for weight in self.weights),
+            tuple(restacked(bias, dtype) for bias in self.biases),
             tuple(norm.to(dtype) for norm in self.norms),
-            tuple(_restacked(scale, dtype) for scale in self.branches),
+            tuple(restacked(scale, dtype) for scale in self.branches),
             self.learns_branches,
         )
 
@@ -96,7 +93,7 @@ class Ensemble:
             return parts[0]
 
         def stack(tensors: Sequence[Tensor]) -> Tensor:
-            return _restacked(torch.cat(list(tensors)), parts[0].dtype)
+            return restacked(torch.cat(list(tensors)))
 
         return Ensemble(
             parts[0].activation,
@@ -109,14 +106,24 @@ class Ensemble:
 
     def outputs(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (features, samples) that all members share."""
-        samples = x.shape[1]
-        filled = x[:, padding(samples)]
-        workspace = Workspace(self, filled.shape[1], is_training=False)
-        return workspace.forward(filled.expand(self.members, *filled.shape))[:, :, :samples]
+        filled = self._filled(x)
+        return Workspace(self, filled.shape[2], is_training=False).forward(filled)[:, :, : x.shape[1]]
+
+    def calibrate(self, x: Tensor) -> None:
+        """Set the running statistics of batch normalization to those of inputs (features, samples).
+
+        So the untouched network is evaluated as it is trained; torch.nn.BatchNorm1d starts at mean 0 and variance 1.
+        """
+        filled = self._filled(x)
+        Workspace(self, filled.shape[2], x.shape[1], momentum=1.0).forward(filled)
+
+    def _filled(self, x: Tensor) -> Tensor:
+        """Return inputs that all members share, filled up to a full width, (members, features, samples)."""
+        return x[:, padding(x.shape[1])].expand(self.members, -1, -1)
 
 
-def first_layers(spec: Spec, initializer: str, seed: int, count: int | None = None) -> list[tuple[Tensor, Tensor]]:
-    """Draw the weights (fan_out, fan_in) and biases (fan_out,) of the first `count` layers of a network, float32.
+def first_layers(spec: Spec, initializer: str, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Draw the weights (fan_out, fan_in) and biases (fan_out,) of all layers of a network, float32.
 
     Layer l comes from its own stream of the seed, so it depends on nothing else; with a data-dependent
     initializer, on the layers below it and on the first batch of the data.
@@ -124,31 +131,44 @@ def first_layers(spec: Spec, initializer: str, seed: int, count: int | None = No
     Raises `BadInput` for an initializer that has no answer for one of the layers.
     """
     spec.require_start((initializer,))
-    bound = scheme(initializer)
-    has_labels = datasets.DATASETS[spec.dataset].has_labels
-    best = torch.from_numpy(datasets.load(spec.dataset).constant_outputs).float() if has_labels else None
-    inputs = None
-    if bound.is_data_dependent:
-        inputs = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
-    layers = []
-    for shape in spec.layer_shapes()[:count]:
-        weight, bias = bound.draw(shape, generator(seed, "weights", shape.layer), inputs)
-        bias = biases(spec.bias, shape, bias, best, generator(seed, "biases", shape.layer))
-        if inputs is not None:
-            inputs = shape.phi(weight @ inputs + bias[:, None])
-        if shape.is_output:
-            weight = weight * OUTPUT_FACTORS[spec.output]
-        layers.append((weight, bias))
-    return layers
+    if scheme(initializer).is_data_dependent:
+        return [(weight, bias) for _, weight, bias in _drawn_on_the_way(spec, initializer, seed)]
+    return [_draw(spec, initializer, seed, shape) for shape in spec.layer_shapes()]
 
 
 def layer_inputs(spec: Spec, initializer: str, seed: int, layer: int) -> Tensor:
     """Return what a layer (1 to depth + 1) of a network sees of the first batch, (fan_in, samples), float32."""
-    below = first_layers(spec, initializer, seed, layer - 1)
-    inputs = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
-    for weight, bias in below:
-        inputs = activation(spec.activation)(weight @ inputs + bias[:, None])
+    spec.require_start((initializer,))
+    inputs, _, _ = next(islice(_drawn_on_the_way(spec, initializer, seed), layer - 1, None))
     return inputs
+
+
+def _draw(
+    spec: Spec, initializer: str, seed: int, shape: LayerShape, inputs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Draw weights and biases of one layer by the rules of the spec; `inputs` (fan_in, samples) is what it sees."""
+    weight, own = scheme(initializer).draw(shape, generator(seed, "weights", shape.layer), inputs)
+    best = None
+    if shape.is_output and datasets.DATASETS[spec.dataset].has_labels:
+        best = torch.from_numpy(datasets.load(spec.dataset).constant_outputs).float()
+    bias = biases(spec.bias, shape, own, best, generator(seed, "biases", shape.layer))
+    return weight * OUTPUT_FACTORS[spec.output] if shape.is_output else weight, bias
+
+
+def _drawn_on_the_way(spec: Spec, initializer: str, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Draw layer after layer while the first batch passes through; yield what each sees, its weights and biases."""
+    shapes = spec.layer_shapes()
+    ensemble = _assembled(
+        spec,
+        [stacked(1, shape.fan_out, shape.fan_in, torch.float32) for shape in shapes],
+        [stacked(1, shape.fan_out, 1, torch.float32) for shape in shapes],
+    )
+    x = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
+    for shape, (linear, inputs) in zip(shapes, walk(Workspace(ensemble, x.shape[1]).layers, x[None]), strict=True):
+        weight, bias = _draw(spec, initializer, seed, shape, inputs[0])
+        linear.weight[0] = weight
+        linear.bias[0, :, 0] = bias
+        yield inputs[0], weight, bias
 
 
 def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch.float32) -> Ensemble:
@@ -157,30 +177,25 @@ def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch
     Normalizations start at gain 1 and shift 0.
     """
     drawn = [first_layers(spec, member.initializer, member.seed) for member in members]
-    weights, shifts = [], []
-    for layer in zip(*drawn, strict=True):
-        weights.append(_restacked(torch.stack([weight for weight, _ in layer]), dtype))
-        shifts.append(_restacked(torch.stack([bias for _, bias in layer]).unsqueeze(2), dtype))
-    kind = NORMALIZATIONS.get(spec.normalization)
-    norms = tuple(NormState.fresh(kind, len(members), units, dtype) for units in spec.widths) if kind else ()
-    kind_of_branch = RESIDUALS.get(spec.residual)
-    branches = (
-        tuple(stacked(len(members), 1, 1, dtype).fill_(kind_of_branch.scale(spec.depth)) for _ in spec.widths[1:])
-        if kind_of_branch
-        else ()
+    layers = list(zip(*drawn, strict=True))
+    return _assembled(
+        spec,
+        [restacked(torch.stack([weight for weight, _ in layer]), dtype) for layer in layers],
+        [restacked(torch.stack([bias for _, bias in layer]).unsqueeze(2), dtype) for layer in layers],
     )
-    learns = kind_of_branch is not None and kind_of_branch.is_learned
-    return Ensemble(activation(spec.activation), tuple(weights), tuple(shifts), norms, branches, learns)
 
 
-def calibrate(ensemble: Ensemble, x: datasets.Features) -> None:
-    """Set the running statistics of batch normalization to those of inputs (samples, features).
-
-    So the untouched network is evaluated as it is trained; torch.nn.BatchNorm1d starts at mean 0 and variance 1.
-    """
-    inputs = torch.tensor(x, dtype=ensemble.dtype).T
-    filled = inputs[:, padding(inputs.shape[1])].expand(ensemble.members, -1, -1)
-    Workspace(ensemble, filled.shape[2], inputs.shape[1], momentum=1.0).forward(filled)
+def _assembled(spec: Spec, weights: Sequence[Tensor], shifts: Sequence[Tensor]) -> Ensemble:
+    """Return the ensemble of the spec's shape with these weights and biases, its blocks as they start."""
+    members, dtype = weights[0].shape[0], weights[0].dtype
+    kind, residual = NORMALIZATIONS.get(spec.normalization), RESIDUALS.get(spec.residual)
+    norms = [NormState.fresh(kind, members, units, dtype) for units in spec.widths] if kind else []
+    branches = []
+    if residual:
+        branches = [stacked(members, 1, 1, dtype).fill_(residual.scale(spec.depth)) for _ in spec.widths[1:]]
+    learns = residual is not None and residual.is_learned
+    phi = activation(spec.activation)
+    return Ensemble(phi, tuple(weights), tuple(shifts), tuple(norms), tuple(branches), learns)
 
 
 class Workspace:
@@ -207,7 +222,6 @@ class Workspace:
         ]
         norms = [Norm(state, real or samples, is_training=is_training, momentum=momentum) for state in ensemble.norms]
         self._elementwise = [Elementwise(ensemble.activation) for _ in range(depth)]
-        self._linears, self._norms = linears, norms
         self.layers: list[Layer] = []
         """Of the pass, in order."""
         for number in range(depth):

@@ -25,7 +25,7 @@ from winit import datasets, statistics
 from winit.datasets import Data
 from winit.layers import padding
 from winit.losses import loss_of
-from winit.network import Ensemble, Member, Workspace, calibrate, initialize, seeds_of
+from winit.network import Ensemble, Member, Workspace, initialize, seeds_of
 from winit.optimizers import OPTIMIZERS, SCHEDULES, clip_
 from winit.queueing import POOL, WORKERS
 from winit.seeds import generator
@@ -185,7 +185,7 @@ class Group:
         self.step = 0
         self.ensemble: Ensemble = initialize(spec, self.members, dtype)
         if spec.normalization == "batch":
-            calibrate(self.ensemble, data.train_x[: datasets.EVALUATION_LIMIT])
+            self.ensemble.calibrate(torch.tensor(data.train_x[: datasets.EVALUATION_LIMIT], dtype=dtype).T)
         self.batch_losses: Tensor = torch.empty(0)
         """Loss of each member on the batch of the last update, before that update, (members,)."""
         self.before: list[Tensor] | None = None
