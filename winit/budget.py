@@ -66,8 +66,7 @@ def _setting(name: str, default: float) -> float:
 
 def training_price(spec: Spec, members: int, recorded: int | None = None) -> Price:
     """Return the price of training `members` networks, with `recorded` evaluations on the way."""
-    weights = sum(shape.fan_in * shape.fan_out for shape in spec.layer_shapes())
-    units = sum(shape.fan_out for shape in spec.layer_shapes())
+    weights, units = spec.weights, spec.units
     evaluations = len(recorded_steps(spec.steps)) if recorded is None else recorded
     passes = 3 * spec.batch_size * spec.steps + _EVALUATION_SAMPLES * evaluations
     copies = 2 + OPTIMIZERS[spec.optimizer].BUFFERS  # weights, gradients, and what the optimizer keeps
@@ -88,8 +87,7 @@ def comparison_price(spec: Spec, knobs: CompareKnobs) -> Price:
 
 def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True) -> Price:
     """Return the price of measuring the signal of `seeds` networks on `samples` inputs, in double precision."""
-    weights = sum(shape.fan_in * shape.fan_out for shape in spec.layer_shapes())
-    units = sum(shape.fan_out for shape in spec.layer_shapes())
+    weights, units = spec.weights, spec.units
     multiply_adds = float(weights) * seeds * samples * (3 if backward else 1)
     draws = 1e-8 * weights * seeds
     return Price(

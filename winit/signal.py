@@ -79,10 +79,12 @@ def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples:
 def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward: bool = True) -> Signal:
     """Measure networks from `seeds` consecutive seeds on a batch of `samples` (default: the spec's batch size).
 
-    Without `backward` the gradients are left unmeasured (NaN).
+    Without `backward` the gradients are left unmeasured (NaN). Raises `BadInput` for a batch of one sample where
+    batch normalization needs more, and as `network.initialize` does.
     """
     torch.set_flush_denormal(True)
     x = datasets.batch(spec.dataset, spec.inputs, samples or spec.batch_size, spec.seed)
+    spec.require_batch(len(x))
     inputs = torch.tensor(x, dtype=torch.float64).T.unsqueeze(0)
     members = seeds_of(spec, seeds)
     size = (len(members), spec.depth)

@@ -213,13 +213,27 @@ class Spec(Declared):
             for number, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1)
         )
 
+    @property
+    def weights(self) -> int:
+        """Number of weights, without biases."""
+        return sum(shape.fan_in * shape.fan_out for shape in self.layer_shapes())
+
+    @property
+    def units(self) -> int:
+        """Number of units of all layers, the outputs included."""
+        return sum(shape.fan_out for shape in self.layer_shapes())
+
     def require_training(self) -> None:
         """Raise `BadInput` where nothing can be trained: data without labels, or a batch that has no statistics."""
         if not DATASETS[self.dataset].has_labels:
             allowed = "one of " + ", ".join(name for name, record in DATASETS.items() if record.has_labels)
             raise BadInput("dataset", self.dataset, f"{allowed}: this lens needs labels, and gaussian has none")
-        if self.normalization == "batch" and self.batch_size < 2:
-            raise BadInput("batch_size", self.batch_size, "at least 2 for batch normalization: one sample varies not")
+        self.require_batch(self.batch_size)
+
+    def require_batch(self, size: int) -> None:
+        """Raise `BadInput` where batch normalization would have a batch of one sample, which has no statistics."""
+        if self.normalization == "batch" and size < 2:
+            raise BadInput("batch_size", size, "at least 2 for batch normalization: one sample varies not")
 
     def require_start(self, names: Iterable[str]) -> None:
         """Raise `BadInput` where the layers do not fit together, or an initializer has no answer for one of them."""

@@ -60,6 +60,11 @@ def status(loss: float, constant_loss: float, diverged_at: int | None) -> str:
     return "learning" if share >= 0.5 else "learned"
 
 
+def _diverged(before: Sequence[int | None], losses: Array, step: int) -> list[int | None]:
+    """Return the step at which each member left the finite numbers, `step` where these losses are the first to tell."""
+    return [step if at is None and not np.isfinite(loss) else at for at, loss in zip(before, losses, strict=True)]
+
+
 def recorded_steps(steps: int, every: int | None = None) -> tuple[int, ...]:
     """Return the steps at which a run is recorded, first and last included.
 
@@ -265,11 +270,8 @@ def group_size(spec: Spec, members: int, workers: int = WORKERS) -> int:
 
     Groups are equal, and as many as a multiple of the workers where there are several.
     """
-    shapes = spec.layer_shapes()
-    weights = sum(shape.fan_in * shape.fan_out for shape in shapes)
-    units = sum(shape.fan_out for shape in shapes)
     width = max(spec.widths)
-    each = 4 * (weights + spec.batch_size * units + 2 * spec.batch_size * width)
+    each = 4 * (spec.weights + spec.batch_size * (spec.units + 2 * width))
     fits = max(_CALL_ELEMENTS[min(workers, 2)] / (spec.batch_size * width), _CACHE_BYTES / each)
     groups = math.ceil(members / max(1.0, fits))
     if groups > 1:
@@ -351,8 +353,7 @@ class Training(Iterator[Snapshot]):
             group.run(target, keep_before=self._layer_statistics)
             loss, accuracy = group.evaluate(data.train_x[few], data.train_y[few])
             if target == self.spec.steps:  # no batch follows that would tell
-                ends = zip(group.diverged_at, loss, strict=True)
-                group.diverged_at = [target if at is None and not np.isfinite(end) else at for at, end in ends]
+                group.diverged_at = _diverged(group.diverged_at, loss, target)
             return loss, accuracy, group.evaluate(data.test_x, data.test_y)[1]
 
         loss, accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self._of_each(advance), strict=True))
@@ -396,10 +397,7 @@ class Training(Iterator[Snapshot]):
             return *group.evaluate(data.train_x, data.train_y), group.evaluate(data.test_x, data.test_y)[1]
 
         loss, train_accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self._of_each(end), strict=True))
-        diverged_at = [
-            self.step if at is None and not np.isfinite(final) else at
-            for at, final in zip(self._diverged_at, loss, strict=True)
-        ]
+        diverged_at = _diverged(self._diverged_at, loss, self.step)
         return History(
             self.spec,
             self.members,

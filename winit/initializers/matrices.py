@@ -18,14 +18,8 @@ from winit.fields import Refused, number_text, tex
 from winit.initializers.formula import Formula
 from winit.initializers.layer import LayerShape
 from winit.initializers.record import Code, Initializer, Rule, number, whole
-from winit.initializers.writing import factor, function, options
+from winit.initializers.writing import ORTHOGONAL, factor, function, options
 from winit.laws import Law
-
-_ORTHOGONAL_FUNCTION = """def orthogonal(rows, columns):
-    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
-    q = q * np.sign(np.diag(r))
-    return q if rows >= columns else q.T
-"""
 
 
 def _orthogonal(gain: float) -> Rule:
@@ -161,10 +155,11 @@ def _looks_linear(gain: float) -> Rule:
     return Rule(law, formula, matrices=matrices)
 
 
-def _first_of_random_order(size: tuple[int, ...], dim: int, number: int, generator: Generator) -> Tensor:
-    """Return a mask in which `number` entries along `dim`, chosen at random, are true."""
+def _with_zeros(size: tuple[int, ...], std: float, dim: int, zeros: int, generator: Generator) -> Tensor:
+    """Draw normal weights of which just so many along `dim`, chosen at random, are 0."""
+    weights = torch.empty(size).normal_(0.0, std, generator=generator)
     order = torch.empty(size).uniform_(generator=generator).argsort(dim=dim)
-    return torch.zeros(size, dtype=torch.bool).scatter_(dim, order.narrow(dim, 0, number), True)
+    return weights.scatter_(dim, order.narrow(dim, 0, zeros), 0.0)
 
 
 def _sparse(sparsity: float, std: float) -> Rule:
@@ -180,9 +175,7 @@ def _sparse(sparsity: float, std: float) -> Rule:
         )
 
     def matrices(s: LayerShape, count: int, generator: Generator) -> Tensor:
-        size = (count, s.fan_out, s.fan_in)
-        weights = torch.empty(size).normal_(0.0, std, generator=generator)
-        return weights.masked_fill_(_first_of_random_order(size, 1, zeros(s), generator), 0.0)
+        return _with_zeros((count, s.fan_out, s.fan_in), std, 1, zeros(s), generator)
 
     return Rule(lambda s: laws.Sparse(laws.Normal(0.0, std), zeros(s) / s.fan_out), formula, matrices=matrices)
 
@@ -200,9 +193,7 @@ def _sparse_martens(connections: int) -> Rule:
         )
 
     def matrices(s: LayerShape, count: int, generator: Generator) -> Tensor:
-        size = (count, s.fan_out, s.fan_in)
-        weights = torch.empty(size).normal_(generator=generator)
-        return weights.masked_fill_(_first_of_random_order(size, 2, s.fan_in - kept(s), generator), 0.0)
+        return _with_zeros((count, s.fan_out, s.fan_in), 1.0, 2, s.fan_in - kept(s), generator)
 
     return Rule(lambda s: laws.Sparse(laws.Normal(0.0, 1.0), 1 - kept(s) / s.fan_in), formula, matrices=matrices)
 
@@ -302,7 +293,7 @@ RECORDS = (
         "Balduzzi et al. 2017, The Shattered Gradients Problem, section 4 (arXiv:1702.08591)",
         Code(
             *function("looks_linear"),
-            function=_ORTHOGONAL_FUNCTION
+            function=ORTHOGONAL
             + """
 
 def looks_linear(fan_in, fan_out):

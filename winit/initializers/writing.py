@@ -33,6 +33,13 @@ def torch_scaled(variance: str, distribution: str) -> str:
     }[distribution]
 
 
+ORTHOGONAL = """def orthogonal(rows, columns):
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diag(r))
+    return q if rows >= columns else q.T
+"""
+"""A NumPy function that draws a Haar orthogonal matrix."""
+
 TORCH_FUNCTION = "layer.weight.data.copy_(torch.from_numpy({name}({{fan_in}}, {{fan_out}}){{part}}))"
 KERAS_FUNCTION = "lambda shape, dtype: {name}(*shape){{part}}.T"
 JAX_FUNCTION = "lambda key, shape, dtype: jnp.asarray({name}(*shape){{part}}.T, dtype)"
