@@ -24,7 +24,7 @@ from winit.network import Ensemble, Member, initialize
 from winit.optimizers import OPTIMIZERS, SCHEDULES
 from winit.seeds import generator
 from winit.spec import Spec
-from winit.training import STATUSES, History, Training, recorded_steps, seeds_of, status, train
+from winit.training import STATUSES, History, Training, dense_steps, recorded_steps, seeds_of, status, train
 
 # The reference for one of each kind of memory; tests/test_engine.py holds all of them.
 PLAIN: dict[str, Callable[[Iterator[nn.Parameter], float], torch.optim.Optimizer]] = {
@@ -894,6 +894,22 @@ def test_status_at_its_bounds(share: float, expected: str) -> None:
     assert status(2 * share, 2.0, None) == expected
     assert status(share, 1.0, 3) == "diverged"
     assert expected in STATUSES
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 149, 300, 599, 600, 601, 5000, 100_000])
+def test_dense_steps_are_all_early_and_ever_sparser_and_never_too_many(steps: int) -> None:
+    recorded = np.array(dense_steps(steps))
+    gaps = np.diff(recorded)
+    assert recorded[0] == 0
+    assert recorded[-1] == steps
+    assert len(recorded) == min(steps + 1, len(recorded)) <= 601
+    assert (gaps[: min(149, steps)] == 1).all()
+    assert gaps.min() >= 1
+    assert gaps.max() <= max(1, 0.02 * steps)
+
+
+def test_recorded_steps_that_are_listed() -> None:
+    assert recorded_steps(20, (3, 15, 40)) == (0, 3, 15, 20)
 
 
 @pytest.mark.parametrize(("loss", "expected"), [(0.0, "learned"), (1e-9, "diverged"), (math.nan, "diverged")])

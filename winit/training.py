@@ -65,14 +65,28 @@ def _diverged(before: Sequence[int | None], losses: Array, step: int) -> list[in
     return [step if at is None and not np.isfinite(loss) else at for at, loss in zip(before, losses, strict=True)]
 
 
-def recorded_steps(steps: int, every: int | None = None) -> tuple[int, ...]:
-    """Return the steps at which a run is recorded, first and last included.
+def recorded_steps(steps: int, every: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """Return the steps at which a run is recorded, first and last included: each `every`-th, or those listed.
 
     Without `every`: each of the first four, then about forty evenly spaced.
     """
-    if every is not None:
-        return tuple(sorted({*range(0, steps + 1, every), steps}))
-    return tuple(sorted({*range(min(4, steps) + 1), *range(0, steps + 1, max(1, steps // 40)), steps}))
+    if every is None:
+        every = (*range(5), *range(0, steps, max(1, steps // 40)))
+    elif isinstance(every, int):
+        every = range(0, steps, every)
+    return tuple(sorted({0, *(step for step in every if 0 <= step <= steps), steps}))
+
+
+def dense_steps(steps: int, most: int = 600) -> tuple[int, ...]:
+    """Return at most about `most` steps, first and last included: every step early, sparser later.
+
+    Each of the first quarter of `most`, then at equal ratios; all where they are fewer than `most`.
+    """
+    if steps < most:
+        return tuple(range(steps + 1))
+    early = most // 4
+    later = np.geomspace(early, steps, most - early).round().astype(int)
+    return tuple(sorted({*range(early), *later.tolist()}))
 
 
 @dataclass(frozen=True)
@@ -283,7 +297,7 @@ class Training(Iterator[Snapshot]):
     """A run of an ensemble. Iterating trains up to the next recorded step and yields its snapshot.
 
     `members` share the spec but for initializer, seed and learning rate; they train in groups, on `workers` threads
-    (all cores by default), and no number depends on how. `every` records each so many steps, `layer_statistics` adds
+    (all cores by default), and no number depends on how. `every` is that of `recorded_steps`, `layer_statistics` adds
     what flows through the layers. `data` replaces the spec's data set, `dtype` the precision. Raises `BadInput`
     where nothing can be trained: see `Spec.require_training`.
     """
@@ -293,7 +307,7 @@ class Training(Iterator[Snapshot]):
         spec: Spec,
         members: Sequence[Member],
         *,
-        every: int | None = None,
+        every: int | Sequence[int] | None = None,
         layer_statistics: bool = False,
         data: Data | None = None,
         dtype: torch.dtype = torch.float32,
