@@ -15,7 +15,30 @@ Schoenholz et al. 2017, arXiv:1611.01232, eq. 5 to 7).
 
 from winit.theory.edge import edge_of_chaos
 from winit.theory.gains import TORCH_GAINS, gain, torch_gain
-from winit.theory.gaussian import gaussian_mean, second_moment, second_moment_of_slope
+from winit.theory.gaussian import (
+    closed_covariances,
+    covariance,
+    covariance_of_slopes,
+    gaussian_mean,
+    product_mean,
+    second_moment,
+    second_moment_of_slope,
+)
+from winit.theory.mean_field import (
+    EdgeCurve,
+    FixedPoint,
+    MeanField,
+    PhaseDiagram,
+    correlation_map,
+    edge_curve,
+    fixed_points,
+    length_map,
+    length_slope,
+    mean_field,
+    phase_diagram,
+)
 
-__all__ = ["TORCH_GAINS", "edge_of_chaos", "gain", "gaussian_mean", "second_moment", "second_moment_of_slope"]
-__all__ += ["torch_gain"]
+__all__ = ["TORCH_GAINS", "EdgeCurve", "FixedPoint", "MeanField", "PhaseDiagram", "closed_covariances"]
+__all__ += ["correlation_map", "covariance", "covariance_of_slopes", "edge_curve", "edge_of_chaos", "fixed_points"]
+__all__ += ["gain", "gaussian_mean", "length_map", "length_slope", "mean_field", "phase_diagram", "product_mean"]
+__all__ += ["second_moment", "second_moment_of_slope", "torch_gain"]

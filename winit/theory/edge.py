@@ -16,7 +16,7 @@ import numpy as np
 from winit.activations import Activation
 from winit.fields import Real, Refused, shown
 from winit.theory.gains import gain
-from winit.theory.gaussian import second_moment, second_moment_of_slope
+from winit.theory.gaussian import is_homogeneous, second_moment, second_moment_of_slope
 
 _SIGMA_B = Real(0.0, 100.0)
 _LARGEST_Q = 1e12
@@ -45,7 +45,7 @@ def edge_of_chaos(activation: Activation, sigma_b: float) -> float:
 
     if bias == value == 0:
         return 1 / math.sqrt(slope)
-    if _scales(activation):
+    if is_homogeneous(activation):
         point = f"the single point sigma_w = {gain(activation, 'backward'):.4g}, sigma_b = 0"
         raise Refused(f"sigma_b 0: for {activation.label} the edge of chaos is {point}")
 
@@ -64,12 +64,6 @@ def edge_of_chaos(activation: Activation, sigma_b: float) -> float:
         high *= 4
         below = excess(high)
     return 1 / math.sqrt(second_moment_of_slope(activation, _root(excess, (low, above), (high, below))))
-
-
-def _scales(activation: Activation) -> bool:
-    """Return whether phi(t z) = t phi(z) for all t > 0."""
-    z, t = np.array([-1.0, 1.0]), np.array([[1e-3], [1e3]])
-    return np.allclose(activation.values(t * z), t * activation.values(z), rtol=1e-12, atol=0)
 
 
 def _root(f: Callable[[float], float], low: tuple[float, float], high: tuple[float, float]) -> float:
