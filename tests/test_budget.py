@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import pairwise, product
 from typing import Any
 
@@ -10,7 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winit.budget import Limit, Price, comparison_price, signal_price, training_price
+from winit.__main__ import _read
+from winit.budget import (
+    Limit,
+    Price,
+    comparison_price,
+    duration,
+    require_comparison,
+    runs_at_once,
+    runs_of,
+    signal_price,
+    terminal_command,
+    training_price,
+)
 from winit.datasets import DATASETS
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs
@@ -103,11 +116,19 @@ def test_multiply_adds_are_counted() -> None:
     assert training_price(spec, 3, recorded=7).multiply_adds == pytest.approx(without + 7 * each)
 
 
-def test_a_comparison_costs_as_much_as_all_its_runs() -> None:
+def test_a_comparison_costs_the_work_of_all_its_runs_and_the_memory_of_those_at_a_time() -> None:
     knobs = CompareKnobs(initializers=("zeros", "orthogonal"), seeds=3, learning_rates=(0.1, 0.2, 0.3, 0.4))
-    assert comparison_price(BASE, knobs) == training_price(BASE, 3 * 4 * 3)
+    all_runs, price = training_price(BASE, 3 * 4 * 3), comparison_price(BASE, knobs)
+    assert (price.multiply_adds, price.seconds) == (all_runs.multiply_adds, all_runs.seconds)
     # The network's own initializer competes once, and no rates means its own rate.
-    assert comparison_price(BASE, CompareKnobs(initializers=("he_normal",), seeds=1)) == training_price(BASE, 1)
+    assert runs_of(BASE, CompareKnobs(initializers=("he_normal",), seeds=1)) == 1
+    # Ten times as many runs, the same groups: only what is recorded grows.
+    wide = BASE.replace(depth=10, width=256)
+    few, many = (comparison_price(wide, knobs.replace(seeds=seeds)) for seeds in (5, 50))
+    assert runs_at_once(wide, 60) < 60
+    assert many.multiply_adds == 10 * few.multiply_adds
+    assert many.bytes < 1.5 * few.bytes  # groups are rounded to equal ones
+    assert many.bytes < training_price(wide, 600).bytes / 10
     for more in (
         knobs.replace(seeds=4),
         knobs.replace(initializers=("zeros", "orthogonal", "lecun_normal")),
@@ -141,6 +162,39 @@ def test_the_defaults_are_within_the_default_limit_and_the_largest_network_is_no
     ):
         with pytest.raises(BadInput):
             limit.require(price, "fewer steps")
+
+
+def test_a_refused_comparison_names_its_price_and_the_command_that_makes_it() -> None:
+    spec = Spec(depth=30, width=(8, 4), initializer="random_normal(stddev=0.5)", steps=100_000, batch_size=7)
+    knobs = CompareKnobs(initializers=("zeros", "lecun_normal"), seeds=50, learning_rates=(0.1, 1.0), curve="loss")
+    price = comparison_price(spec, knobs)
+    require_comparison(spec, knobs, Limit(price.seconds, price.bytes))
+    with pytest.raises(BadInput) as caught:
+        require_comparison(spec, knobs, Limit(price.seconds / 2, price.bytes))
+    assert caught.value.field == "work"
+    message = str(caught.value)
+    for part in ("300 runs", f"{price.multiply_adds:.2g} multiply-adds", duration(price.seconds), " MB"):
+        assert part in str(caught.value.value)
+    assert "..." not in message  # nothing of the price is cut off
+    assert message.endswith(terminal_command(spec, knobs))
+
+
+@settings(max_examples=60)
+@given(
+    spec=SPECS,
+    start=st.sampled_from(["he_normal", "random_normal(stddev=0.5)", 'custom(standard_deviation="1/fan_in")']),
+    others=st.lists(st.sampled_from(["zeros", "orthogonal", "glorot_normal"]), unique=True),
+    rates=st.lists(st.sampled_from([0.1, 1e-7, 3.0]), unique=True),
+    seeds=st.integers(2, 50),
+)
+def test_the_command_in_a_terminal_means_the_same_comparison(
+    spec: Spec, start: str, others: list[str], rates: list[float], seeds: int
+) -> None:
+    spec = spec.replace(initializer=start)
+    knobs = CompareKnobs(initializers=others, learning_rates=rates, seeds=seeds)
+    words = shlex.split(terminal_command(spec, knobs))
+    assert words[:4] == ["python", "-m", "winit", "compare"]
+    assert _read((Spec, CompareKnobs), words[4:]) == [spec, knobs]
 
 
 # The host's limit
@@ -202,6 +256,7 @@ def test_either_limit_refuses(seconds: float, size: float, allowed: bool) -> Non
         (Price(1, 1.5e9, 119.0), "about 119 s and 1,500 MB"),
         (Price(1, 5e6, 120.0), "about 2 min and 5 MB"),
         (Price(1, 5e6, 7200.0), "about 120 min and 5 MB"),
+        (Price(1, 5e6, 36000.0), "about 10 h and 5 MB"),
     ],
 )
 def test_a_price_in_words(price: Price, sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,28 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import stats
 
-from winit import comparison
-from winit.comparison import INTERVAL_SEEDS, conclude, interquartile_mean, members, score, scores, start
+from winit.comparison import (
+    INTERVAL_SEEDS,
+    Comparison,
+    Pair,
+    compared_scores,
+    conclude,
+    finding,
+    interquartile_mean,
+    loss_areas,
+    members,
+    pair,
+    rate_losses,
+    score,
+    scores,
+    steps_to,
+)
 from winit.datasets import ACCURACY, DATASETS, R_SQUARED
 from winit.fields import BadInput
 from winit.lenses import CompareKnobs
 from winit.network import Member
 from winit.spec import Spec
+from winit.sweep import Sweep
 from winit.training import STATUSES, History
 from winit.ui import answers
 
@@ -58,6 +74,14 @@ def _history(
     )
 
 
+def _swept(spec: Spec, knobs: CompareKnobs, **options: Any) -> Comparison:
+    """Return the comparison of a whole sweep."""
+    sweep = Sweep(spec, knobs, **options)
+    for _ in sweep:
+        pass
+    return sweep.conclude()
+
+
 # Who competes
 
 
@@ -85,7 +109,7 @@ def test_several_rates_need_a_seed_to_score_on(seeds: int) -> None:
         with pytest.raises(BadInput, match="seeds: '1' is not allowed; give at least 2"):
             members(Spec(), knobs)
         with pytest.raises(BadInput):
-            start(Spec(), knobs)
+            Sweep(Spec(), knobs)
     else:
         assert len(members(Spec(), knobs)) == 2 * 2 * 5
 
@@ -101,9 +125,9 @@ def test_who_cannot_start_does_not_compete() -> None:
         (spec.replace(initializer="looks_linear"), CompareKnobs(initializers=("zeros",), seeds=1)),
     ):
         with pytest.raises(BadInput, match="an even width") as caught:
-            start(other, knobs)
+            Sweep(other, knobs)
         assert (caught.value.field, caught.value.value) == ("initializer", "looks_linear")
-    start(spec.replace(width=6), CompareKnobs(initializers=("zeros", "looks_linear"), seeds=1))
+    Sweep(spec.replace(width=6), CompareKnobs(initializers=("zeros", "looks_linear"), seeds=1))
 
 
 # Choosing a rate
@@ -227,7 +251,7 @@ def test_what_is_scored_follows_the_data() -> None:
             assert found.measure is (R_SQUARED if record.is_regression else ACCURACY)
 
 
-def test_a_negative_r_squared_counts_as_it_is_and_a_diverged_run_as_0() -> None:
+def test_a_negative_r_squared_is_scored_as_it_is_and_compared_as_0() -> None:
     history = _history(
         {("he_normal", 0.1): (0.9, -3.0, -1e9, np.nan, np.inf, -0.2)},
         statuses={("he_normal", 0.1, seed): "diverged" for seed in (2, 3)},
@@ -235,56 +259,55 @@ def test_a_negative_r_squared_counts_as_it_is_and_a_diverged_run_as_0() -> None:
     )
     # A run that is finite on the training part and not on the test part has no R² either.
     assert scores(history).tolist() == [0.9, -3.0, 0.0, 0.0, 0.0, -0.2]
+    assert compared_scores(history).tolist() == [0.9, 0.0, 0.0, 0.0, 0.0, 0.0]
     rank = conclude(history).ranking[0]
     assert rank.score == score(np.array([0.9, -3.0, 0.0, 0.0, 0.0, -0.2]))
     assert rank.score.median == 0
 
 
-def test_a_rate_is_chosen_by_r_squared() -> None:
+@pytest.mark.parametrize(("dataset", "low"), [("wave", (-3.0, -0.5, -2.0)), ("digits", (0.1, 0.15, 0.19))])
+def test_who_diverged_never_does_better_than_who_merely_failed(dataset: str, low: tuple[float, ...]) -> None:
+    history = _history(
+        {("zeros", 0.1): (np.nan,) * 3, ("he_normal", 0.1): low},
+        losses={("zeros", 0.1): (np.inf,) * 3, ("he_normal", 0.1): (3.0, 2.0, 4.0)},
+        statuses={
+            **{("zeros", 0.1, seed): "diverged" for seed in range(3)},
+            **{("he_normal", 0.1, seed): "worse" for seed in range(3)},
+        },
+        dataset=dataset,
+    )
+    found = conclude(history)
+    assert [rank.initializer for rank in found.ranking] == ["he_normal", "zeros"]
+    assert found.ranking[0].score.median < found.ranking[1].score.median  # as they are scored
+    assert [one.probability for one in found.pairs] == [0.5]
+
+
+def test_a_rate_is_chosen_by_r_squared_and_among_failures_by_loss() -> None:
     history = _history(
         {("zeros", 0.1): (-0.5,) * 4, ("zeros", 1.0): (0.9, -9.0, 0.9, -9.0), ("zeros", 2.0): (np.nan,) * 4},
+        losses={
+            ("zeros", 0.1): (1.5,) * 4,
+            ("zeros", 1.0): (0.1, 10.0, 0.1, 10.0),
+            ("zeros", 2.0): (np.inf,) * 4,
+        },
         statuses={("zeros", 2.0, seed): "diverged" for seed in range(4)},
         dataset="hills",
     )
-    # Seeds 0 and 2 like 1.0, which sends 1 and 3 there; those would rather diverge.
-    assert conclude(history).ranking[0].learning_rates == (2.0, 1.0)
+    # Seeds 0 and 2 like 1.0, which sends 1 and 3 there; for those all rates fail, 0.1 with the lowest loss.
+    assert conclude(history).ranking[0].learning_rates == (0.1, 1.0)
 
 
-def test_the_answer_is_in_what_is_scored() -> None:
+@pytest.mark.parametrize(("dataset", "said"), [("wave", "a median test R² of 0.91"), ("digits", "accuracy of 91%")])
+def test_the_finding_is_in_what_is_scored(dataset: str, said: str) -> None:
     values = {("he_normal", 0.1): (0.90, 0.91, 0.92), ("lecun_normal", 0.1): (0.70, 0.71, 0.72)}
-    for dataset, lead, spread, alone in (
-        ("wave", "by 0.2 of test R²", "spread (0.02)", "a test R² of 0.91"),
-        ("digits", "by 20 points of test accuracy", "spread (2)", "a test accuracy of 91%"),
-    ):
-        said = answers.comparison(conclude(_history(values, dataset=dataset)))
-        assert lead in said
-        assert spread in said
-        lost = {("lecun_normal", 0.1, seed): "diverged" for seed in range(3)}
-        assert alone in answers.comparison(conclude(_history(values, statuses=lost, dataset=dataset)))
-
-
-def test_nobody_leads_by_nothing() -> None:
-    """Equal but for rounding: the mean of two middle ones, or the same number reached by another path."""
-    for seeds, said in (((0.1 + 0.2, 0.5), "with a median test accuracy of 40%: a tie"), ((0.3,), "add seeds")):
-        others = tuple(0.3 if value < 0.4 else value for value in seeds)
-        found = answers.comparison(conclude(_history({("he_normal", 0.1): seeds, ("lecun_normal", 0.1): others})))
-        assert "are level" in found
-        assert said in found
-
-
-def test_a_diverged_run_does_not_widen_the_spread_beyond_0() -> None:
-    """It ended at an R² of -1e20 and counts as 0, in the sentence as in the score."""
-    values = {("he_normal", 0.1): (0.9, 0.8, -1e20), ("lecun_normal", 0.1): (0.1, 0.1, 0.1)}
-    found = conclude(_history(values, statuses={("he_normal", 0.1, 2): "diverged"}, dataset="wave"))
-    assert "by 0.7 of test R², less than 3 seeds spread (0.9): a tie" in answers.comparison(found)
+    assert said in finding(conclude(_history(values, dataset=dataset)))
+    lost = {("lecun_normal", 0.1, seed): "diverged" for seed in range(3)}
+    assert said in finding(conclude(_history(values, statuses=lost, dataset=dataset)))
 
 
 def test_a_comparison_of_a_regression_from_start_to_end() -> None:
     spec = Spec(depth=2, width=16, steps=60, initializer="glorot_normal", dataset="diabetes")
-    training = start(spec, CompareKnobs(initializers=("zeros", "random_normal(stddev=1e18)"), seeds=3), every=60)
-    for _ in training:
-        pass
-    found = conclude(training.history())
+    found = _swept(spec, CompareKnobs(initializers=("zeros", "random_normal(stddev=1e18)"), seeds=3), every=60)
     assert found.measure is R_SQUARED
     assert found.history.chance == 0
     glorot, zeros, huge = sorted(found.ranking, key=lambda rank: min(rank.runs))
@@ -418,12 +441,9 @@ def _real() -> tuple[Spec, CompareKnobs]:
 
 def test_a_comparison_from_start_to_end() -> None:
     spec, knobs = _real()
-    training = start(spec, knobs, every=60)
-    assert training.members == members(spec, knobs)
-    for _ in training:
-        pass
-    found = conclude(training.history())
-    assert found.history.is_complete
+    found = _swept(spec, knobs, every=60)
+    assert found.history.members == members(spec, knobs)
+    assert found.is_complete
     assert found.ranking[0].initializer == "he_normal"
     best = found.ranking[0]
     assert best.learning_rates == (0.1, 0.1)
@@ -438,36 +458,17 @@ def test_a_comparison_from_start_to_end() -> None:
     assert zeros.counts["stalled"] == 5
 
 
-def test_a_comparison_may_be_concluded_at_any_time() -> None:
-    spec, knobs = _real()
-    training = start(spec, knobs, every=60)
-    next(training)
-    found = conclude(training.history())
-    assert not found.history.is_complete
-    assert sorted(rank.initializer for rank in found.ranking) == sorted({m.initializer for m in training.members})
-
-
 def test_a_run_scores_the_same_alone_as_in_the_comparison() -> None:
     spec, knobs = _real()
-    together, alone = start(spec, knobs, every=120), start(spec, CompareKnobs(initializers=(), seeds=5), every=120)
-    for training in (together, alone):
-        for _ in training:
-            pass
-    whole, part = together.history(), alone.history()
-    assert part.members[0].learning_rate == spec.learning_rate
-    twin = comparison.start(spec, CompareKnobs(initializers=(), seeds=5, learning_rates=(0.1,)), every=120)
-    for _ in twin:
-        pass
-    np.testing.assert_array_equal(twin.history().final_loss, whole.final_loss[:5])
+    whole = _swept(spec, knobs, every=120).history
+    alone = _swept(spec, CompareKnobs(initializers=(), seeds=5, learning_rates=(0.1,)), every=120).history
+    np.testing.assert_array_equal(alone.final_loss, whole.final_loss[:5])
 
 
 @pytest.mark.parametrize(("output", "bias"), [("zeros", "log_prior"), ("small", "zeros"), ("same", "constant")])
 def test_biases_and_the_output_rule_are_those_of_every_competitor(output: str, bias: str) -> None:
     spec = Spec(depth=2, width=16, steps=20, output=output, bias=bias, activation="leaky_relu(slope=0.2)")
-    training = start(spec, CompareKnobs(initializers=("custom", "lsuv", "looks_linear"), seeds=2), every=20)
-    for _ in training:
-        pass
-    history = training.history()
+    history = _swept(spec, CompareKnobs(initializers=("custom", "lsuv", "looks_linear"), seeds=2), every=20).history
     assert history.is_complete
     starts = history.loss[:, 0]
     if output == "zeros":

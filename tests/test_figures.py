@@ -25,7 +25,7 @@ from winit.initializers import FAMILIES, INITIALIZERS, LayerShape
 from winit.lenses import CompareKnobs, DistributionsKnobs
 from winit.network import Member
 from winit.spec import Spec
-from winit.training import History, Snapshot, train
+from winit.training import History, Snapshot, Training, train
 from winit.ui import answers
 
 CONFIG = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
@@ -676,7 +676,7 @@ def test_the_ranking_of_a_regression() -> None:
 def test_comparison_figures_name_every_initializer(seeds: int, curve: str) -> None:
     spec = Spec(depth=2, width=16, steps=40, learning_rate=0.1)
     knobs = CompareKnobs(initializers=("zeros", "random_normal(stddev=1e19)"), seeds=seeds)
-    run = comparison.start(spec, knobs)
+    run = Training(spec, comparison.members(spec, knobs))
     for _ in run:
         pass
     found = comparison.conclude(run.history())

@@ -41,6 +41,8 @@ RANKS = {
     "winit.budget": 8,
     "winit.comparison": 8,
     "winit.permalink": 8,
+    "winit.store": 9,
+    "winit.sweep": 10,
 }
 """From the bottom up: a module never needs, directly or through others, one of a higher rank."""
 

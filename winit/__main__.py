@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import numpy as np
 import plotly.graph_objects as go
 
-from winit import __version__, comparison, distributions, export, permalink, signal, theory, training
+from winit import __version__, budget, comparison, distributions, export, permalink, signal, store, theory, training
 from winit.activations import ACTIVATIONS, activation
 from winit.datasets import DATASETS
 from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, Text, declare, fields_of, nearest
@@ -29,6 +29,7 @@ from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answe
 from winit.initializers.biases import BIASES
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
 from winit.spec import Spec
+from winit.sweep import Sweep
 from winit.translator import TRANSLATIONS, explain
 
 
@@ -280,23 +281,89 @@ def _train(spec: Spec, knobs: TrainKnobs, recording: _Recording) -> dict[str, An
 
 
 def _compare(spec: Spec, knobs: CompareKnobs, recording: _Recording) -> dict[str, Any]:
-    found = comparison.conclude(_finish(comparison.start(spec, knobs, every=recording.every)))
+    found = _swept(Sweep(spec, knobs, every=recording.every, store=store.of_host())).conclude()
+    history = found.history
+    areas, steps = comparison.loss_areas(history), comparison.steps_to(history, found.target_loss)
     ranking = [
         {
             "initializer": rank.initializer,
             "learning_rates": rank.learning_rates,
-            "score": asdict(rank.score) | ({"reason": "no interval below 5 seeds"} if rank.score.low is None else {}),
+            "score": {
+                **asdict(rank.score),
+                **({"reason": rank.score.note} if rank.score.note else {}),
+            },
             **rank.counts,
+            "divergences": rank.divergences,
+            "reached": rank.reached,
+            **_explained_by(
+                final_loss=(rank.final_loss, "most runs left the finite numbers"),
+                loss_area=(rank.loss_area, "most runs left the finite numbers"),
+                steps_to_target=(rank.steps_to_target, "most runs never reach the target loss"),
+            ),
         }
         for rank in found.ranking
     ]
-    history = found.history
+    members = [
+        {
+            **member,
+            **_explained_by(
+                loss_area=(areas[number], "the loss left the finite numbers"),
+                steps_to_target=(steps[number], "the run never reaches the target loss"),
+            ),
+        }
+        for number, member in enumerate(_members(history))
+    ]
+    pairs = [
+        {
+            **asdict(pair),
+            "told_apart": pair.is_told_apart,
+            **_explained_by(
+                needed=(pair.needed or math.inf, "the share of wins is one half: no number of seeds would"),
+            ),
+            **({"reason": f"no interval below {comparison.INTERVAL_SEEDS} seeds"} if pair.low is None else {}),
+        }
+        for pair in found.pairs
+    ]
     return {
+        "finding": comparison.finding(found),
         "steps": history.steps,
         "constant_loss": history.constant_loss,
-        "members": _members(history),
+        "chance": history.chance,
+        "target_loss": found.target_loss,
+        "members": members,
         "ranking": ranking,
+        "pairs": pairs,
     }
+
+
+def _explained_by(**numbers: tuple[float, str]) -> dict[str, Any]:
+    """Return numbers, with the reason given for each that is not finite."""
+    reasons = {name: reason for name, (value, reason) in numbers.items() if not math.isfinite(value)}
+    return {name: value for name, (value, _) in numbers.items()} | ({"reasons": reasons} if reasons else {})
+
+
+_BAR = 24  # characters of the bar
+
+
+def _swept(sweep: Sweep) -> Sweep:
+    """Train a sweep to its end, with its price and a bar on standard error; interrupted, say how to go on."""
+    price, is_terminal, shown = budget.comparison_price(sweep.spec, sweep.knobs), sys.stderr.isatty(), -1
+    print(f"{len(sweep.members)} runs, {price.multiply_adds:.2g} multiply-adds, {price.sentence}", file=sys.stderr)
+    try:
+        for progress in sweep:
+            tenths = int(10 * progress.share)
+            if is_terminal:
+                filled = int(_BAR * progress.share)
+                bar = f"[{'#' * filled}{'.' * (_BAR - filled)}]"
+                print(f"\r{bar} {progress.sentence}\033[K", end="", file=sys.stderr, flush=True)
+            elif tenths > shown:
+                shown = tenths
+                print(progress.sentence, file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print(f"\nstopped: {sweep.progress.sentence}. The same command goes on from there.", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(f"{chr(10) if is_terminal else ''}{sweep.progress.sentence}", file=sys.stderr)
+    return sweep
 
 
 def _code(spec: Spec, chosen: _Code) -> dict[str, Any]:

@@ -7,13 +7,15 @@ tensor operations, at the speed of one ordinary core.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 
-from winit.fields import BadInput
+from winit.fields import BadInput, fields_of
 from winit.lenses import CompareKnobs, together
 from winit.optimizers import OPTIMIZERS
+from winit.queueing import WORKERS
 from winit.spec import Spec
-from winit.training import recorded_steps
+from winit.training import group_size, recorded_steps
 
 _MULTIPLY_ADDS_PER_SECOND = 2e10
 _SECONDS_PER_LAYER_STEP = 3e-5
@@ -31,8 +33,14 @@ class Price:
     @property
     def sentence(self) -> str:
         """The price in words, without a full stop."""
-        duration = f"{self.seconds:.0f} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} min"
-        return f"about {duration} and {max(1, round(self.bytes / 1e6)):,} MB"
+        return f"about {duration(self.seconds)} and {max(1, round(self.bytes / 1e6)):,} MB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: seconds up to two minutes, minutes up to two hours, hours above."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds <= 7200 else f"{seconds / 3600:,.0f} h"
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,25 @@ class Limit:
     @classmethod
     def of_host(cls) -> Limit:
         """Return this host's limit: WINIT_SECONDS (default 120) and WINIT_MEGABYTES (default 1000)."""
-        return cls(_setting("WINIT_SECONDS", 120.0), _setting("WINIT_MEGABYTES", 1000.0) * 1e6)
+        return cls(setting("WINIT_SECONDS", 120.0), setting("WINIT_MEGABYTES", 1000.0) * 1e6)
 
     def require(self, price: Price, lower: str) -> None:
         """Raise `BadInput` naming the price where it is over the limit; `lower` says what would help."""
-        if price.seconds > self.seconds or price.bytes > self.bytes:
-            allowed = f"less than {self.seconds:.0f} s and {self.bytes / 1e6:,.0f} MB on this host: {lower}"
-            raise BadInput("work", price.sentence, allowed)
+        if not self.allows(price):
+            raise BadInput("work", price.sentence, f"{self.allowed}: {lower}")
+
+    def allows(self, price: Price) -> bool:
+        """Whether the price is within the limit."""
+        return price.seconds <= self.seconds and price.bytes <= self.bytes
+
+    @property
+    def allowed(self) -> str:
+        """The limit in words."""
+        return f"less than {self.seconds:.0f} s and {self.bytes / 1e6:,.0f} MB on this host"
 
 
-def _setting(name: str, default: float) -> float:
+def setting(name: str, default: float) -> float:
+    """Return a number that the environment sets for this host. Raises `BadInput` for one that is not above 0."""
     try:
         value = float(os.environ.get(name, default))
     except ValueError:
@@ -79,10 +96,51 @@ def training_price(spec: Spec, members: int, recorded: int | None = None) -> Pri
     )
 
 
+def runs_at_once(spec: Spec, runs: int) -> int:
+    """Return how many of a comparison's runs are in memory at a time: one group of each worker."""
+    return min(runs, WORKERS * group_size(spec, runs))
+
+
+def runs_of(spec: Spec, knobs: CompareKnobs) -> int:
+    """Return how many runs a comparison has."""
+    return len(together(spec.initializer, knobs.initializers)) * max(1, len(knobs.learning_rates)) * knobs.seeds
+
+
 def comparison_price(spec: Spec, knobs: CompareKnobs) -> Price:
-    """Return the price of a whole comparison."""
-    initializers = len(together(spec.initializer, knobs.initializers))
-    return training_price(spec, initializers * max(1, len(knobs.learning_rates)) * knobs.seeds)
+    """Return the price of a whole comparison: the work of all its runs, the memory of those that train at a time.
+
+    What is recorded of each run stays in memory too.
+    """
+    runs = runs_of(spec, knobs)
+    records = 8.0 * 3 * len(recorded_steps(spec.steps)) * runs
+    at_once = training_price(spec, runs_at_once(spec, runs)).bytes
+    return replace(training_price(spec, runs), bytes=at_once + records)
+
+
+def require_comparison(spec: Spec, knobs: CompareKnobs, limit: Limit) -> None:
+    """Raise `BadInput` for a comparison over the limit, with its price and the command that runs it in a terminal."""
+    price = comparison_price(spec, knobs)
+    if not limit.allows(price):
+        runs, memory = runs_of(spec, knobs), round(price.bytes / 1e6)
+        work = f"{runs:,} runs, {price.multiply_adds:.2g} multiply-adds, {duration(price.seconds)}, {memory:,} MB"
+        lower = "fewer initializers, seeds, learning rates, steps, layers or units"
+        raise BadInput("work", work, f"{limit.allowed}: {lower}; or in a terminal: {terminal_command(spec, knobs)}")
+
+
+def terminal_command(spec: Spec, knobs: CompareKnobs) -> str:
+    """Return the command that makes a comparison in a terminal."""
+    parts = ["python", "-m", "winit", "compare", "--initializer", spec.initializer]
+    if knobs.initializers:
+        parts += ["--initializers", ";".join(knobs.initializers)]
+    for owner in (spec, knobs):
+        for field in fields_of(type(owner)):
+            value = getattr(owner, field.name)
+            if value != field.default and field.name not in ("initializer", "initializers", *_DRAWN):
+                parts += [f"--{field.name.replace('_', '-')}", field.write(value)]
+    return shlex.join(parts)
+
+
+_DRAWN = ("curve",)  # knobs of Compare that only decide what is drawn
 
 
 def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True) -> Price:

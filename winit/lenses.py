@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
-from winit.fields import BadInput, Choice, Declared, Integer, Real, Several, declare
+from winit.fields import BadInput, Choice, Declared, Integer, Real, Refused, Several, declare
 from winit.initializers import FORM, LayerShape
 from winit.spec import Spec
 from winit.translator import TRANSLATIONS
@@ -19,7 +20,13 @@ SAMPLE_LIMIT = 1_000_000
 """At most this many weights are drawn for one figure, by all its initializers together."""
 
 INITIALIZER_LIMIT = 10
-"""At most this many initializers are drawn or compared together."""
+"""At most this many initializers are drawn together."""
+
+COMPARED_LIMIT = 40
+"""At most this many compete with the network's own; the length of an address allows fewer with long names."""
+
+RATE_LIMIT = 12
+"""At most this many learning rates are tried."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,73 @@ class SignalKnobs(Declared):
 
 @dataclass(frozen=True)
 class TrainKnobs(Declared):
-    """How many networks learn side by side."""
+    """How many networks learn side by side, from which initializers, and which moment is studied."""
 
     seeds: int = declare(4, Integer(1, 16), label="Seeds", help="Networks that learn together, each from its own seed.")
+    beside: tuple[str, ...] = declare(
+        (),
+        Several(FORM, 2),
+        label="Side by side with",
+        help="One or two initializers that learn beside the network's own: the same seeds, the same batches.",
+    )
+    shown: str = declare(
+        "first",
+        Choice(("first", "mean")),
+        label="Predictions",
+        help="Of the first seed's network, or the mean of all seeds.",
+    )
+    step: int | None = declare(
+        None,
+        Integer(0, 100_000, optional=True),
+        label="Step",
+        help="The step that is studied: its figures stand below the player. Empty: none.",
+    )
+
+
+def logarithmic_grid(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Return `count` learning rates from `low` to `high` in equal ratios, to three significant digits.
+
+    Raises `BadInput` for a rate that is not above 0, an empty range, or fewer than 2 or too many rates.
+    """
+    if not 0 < low < high <= 1e10:
+        raise BadInput("learning_rates", f"{low:g}..{high:g}", "a logarithmic grid from a rate above 0 to a larger one")
+    if not 2 <= count <= RATE_LIMIT:
+        raise BadInput("learning_rates", count, f"2 to {RATE_LIMIT} rates of a logarithmic grid")
+    ratio = (high / low) ** (1 / (count - 1))
+    return tuple(float(f"{low * ratio**number:.3g}") for number in range(count))
+
+
+@dataclass(frozen=True)
+class Rates(Several):
+    """A list of learning rates, in which `low..high:count` stands for a logarithmic grid."""
+
+    @property
+    def allowed(self) -> str:
+        return f"{super().allowed}, or low..high:count for a logarithmic grid, as in 0.001..1:7"
+
+    def read(self, text: str) -> tuple[Any, ...]:
+        return self.check(text.split(";") if text else [])
+
+    def check(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or len(value) > self.maximum:
+            raise Refused(self.allowed)
+        return super().check([rate for item in value for rate in self._rates(item)])
+
+    def _rates(self, item: Any) -> tuple[Any, ...]:
+        """Return the rates that an item of the list stands for."""
+        if not isinstance(item, str):
+            return (item,)
+        low, dots, rest = item.partition("..")
+        if not dots:
+            return (self.kind.read(item.strip()),)
+        high, colon, count = rest.partition(":")
+        if not colon:
+            raise Refused(self.allowed)
+        number = Integer(2, RATE_LIMIT).read(count.strip())
+        try:
+            return logarithmic_grid(self.kind.read(low.strip()), self.kind.read(high.strip()), number or 0)
+        except BadInput as problem:
+            raise Refused(problem.allowed) from None
 
 
 @dataclass(frozen=True)
@@ -122,7 +193,7 @@ class CompareKnobs(Declared):
 
     initializers: tuple[str, ...] = declare(
         ("glorot_normal", "orthogonal", "random_normal(stddev=0.01)", "random_normal(stddev=1)"),
-        Several(FORM, INITIALIZER_LIMIT),
+        Several(FORM, COMPARED_LIMIT),
         label="Compared with",
         help="The initializers that compete with the network's own.",
     )
@@ -131,10 +202,13 @@ class CompareKnobs(Declared):
     )
     learning_rates: tuple[float, ...] = declare(
         (),
-        Several(Real(0.0, 1e10, exclusive=True), 12, limit=120),
+        Rates(Real(0.0, 1e10, exclusive=True), RATE_LIMIT, limit=120),
         label="Learning rates",
         help="Rates to try for each initializer, chosen on one half of the seeds and scored on the other. "
-        "Empty: the network's own.",
+        "0.001..1:7 stands for 7 from 0.001 to 1 in equal ratios. Empty: the network's own.",
+    )
+    target_loss: float = declare(
+        0.5, Real(0.0, 1e6), label="Target loss", help="The training loss whose first reaching is counted in steps."
     )
     curve: str = declare(
         "loss",

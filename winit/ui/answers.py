@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from winit import signal, theory
-from winit.comparison import Comparison, Rank, scores
+from winit.comparison import Comparison, finding, listed
 from winit.datasets import Data
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
@@ -41,12 +41,12 @@ def distributions(drawn: Sequence[Drawn]) -> str:
     ratios = [(coloured(one.initializer), one.asked.standard_deviation**2 / variance) for one in others]
     same = [other for other, ratio in ratios if abs(ratio - 1) < _EQUAL]
     rest = [(other, ratio) for other, ratio in ratios if abs(ratio - 1) >= _EQUAL]
-    said = [f"{_listed(same)} {'has' if len(same) == 1 else 'have'} the same variance"] if same else []
+    said = [f"{listed(same)} {'has' if len(same) == 1 else 'have'} the same variance"] if same else []
     if len(rest) > _MOST_NAMED:
         low, high = (_times(end([ratio for _, ratio in rest])) for end in (min, max))
         said.append(f"the others {low} to {high}" if same else f"In variance the others are {low} to {high}")
     elif rest:
-        parts = _listed([f"{other} {_times(ratio)}" for other, ratio in rest])
+        parts = listed([f"{other} {_times(ratio)}" for other, ratio in rest])
         said.append(parts if same else f"In variance: {parts}")
     return f"{text} {', '.join(said)}." if said else text
 
@@ -73,10 +73,6 @@ def scale(sigma_w_squared: float, shape: LayerShape) -> str:
 
 def _times(ratio: float) -> str:
     return f"× {number(ratio)}" if ratio >= 1 or ratio == 0 else f"× 1/{number(1 / ratio)}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def home(measured: Sequence[signal.Signal]) -> str:
@@ -128,7 +124,7 @@ def training(snapshots: Sequence[Snapshot], initializer: str, data: Data, total:
     states = [status(loss, data.constant_loss, at) for loss, at in zip(last.loss, last.diverged_at, strict=True)]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
     verbs = {**_VERBS, "worse": f"worse than {measure.constant_answer}"}
-    said = _listed([f"{count} of {runs} {verbs[state]}" for state, count in counts.items()])
+    said = listed([f"{count} of {runs} {verbs[state]}" for state, count in counts.items()])
     reached = last.test_accuracy[np.isfinite(last.test_accuracy)]
     tail = f", median test {measure.label} {measure.rough(float(np.median(reached)))}" if len(reached) else ""
     when = "After" if last.step == total else "At step"
@@ -145,44 +141,8 @@ _VERBS = {
 
 
 def comparison(found: Comparison) -> str:
-    """Say who leads, whether that is more than luck, and who failed."""
-    history, ranks, measure = found.history, found.ranking, found.measure
-    good = [rank for rank in ranks if rank.counts["learned"] + rank.counts["learning"] > 0]
-    if not good:
-        text = "None of them learns."
-    elif len(good) == 1:
-        reached = measure.rough(good[0].score.median)
-        text = f"{coloured(good[0].initializer)} learns, with a test {measure.label} of {reached}; no other does."
-    else:
-        text = _lead(found, good[0], good[1])
-    failed = {
-        word: [coloured(rank.initializer) for rank in ranks if rank.counts[state] > len(rank.runs) / 2]
-        for state, word in (("stalled", ":gray[**stall**]"), ("diverged", ":red[**diverge**]"))
-    }
-    for word, names in failed.items():
-        if names:
-            text += f" {_listed(names)} {word if len(names) > 1 else word.replace('**]', 's**]')}."
-    if not history.is_complete:
-        text = f"Cancelled at step {history.steps[-1]} of {history.spec.steps}. {text}"
-    return text
+    """Say what a comparison found, in the colours of the page."""
+    return finding(found, name=coloured, verb=lambda status, word: f":{_COLOURS[status]}[**{word}**]")
 
 
-def _lead(found: Comparison, first: Rank, second: Rank) -> str:
-    """Say by how much the first leads the second, and whether that is more than their seeds spread."""
-    measure, reached = found.measure, scores(found.history)
-    seeds, what = len(first.runs), f"test {measure.label}"
-    one, other = coloured(first.initializer), coloured(second.initializer)
-    gap = abs(first.score.median - second.score.median) / measure.points
-    spread = max(float(np.ptp(reached[list(rank.runs)])) for rank in (first, second)) / measure.points
-    level = gap < _ROUNDING
-    lead = f"{one} and {other} are level" if level else f"{one} leads {other} by {number(gap)}{measure.points_label}"
-    if seeds == 1:
-        return f"{lead} on one seed, which decides nothing: add seeds."
-    if level:
-        return f"{lead}, with a median {what} of {measure.rough(first.score.median)}: a tie."
-    if gap <= spread:
-        return f"{lead} of {what}, less than {seeds} seeds spread ({number(spread)}): a tie."
-    return f"{lead} of {what}, more than {seeds} seeds spread ({number(spread)})."
-
-
-_ROUNDING = 1e-9
+_COLOURS = {"stalled": "gray", "worse": "gray", "diverged": "red"}

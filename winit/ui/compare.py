@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from dataclasses import dataclass
 
 import streamlit as st
 
-from winit import budget, comparison, datasets
+from winit import budget, comparison, datasets, store
 from winit.comparison import Comparison
 from winit.datasets import ACCURACY, DATASETS, R_SQUARED
 from winit.fields import BadInput
 from winit.figures import comparison as figures
 from winit.figures.palette import TOKENS
 from winit.lenses import CompareKnobs, together
+from winit.network import Member
 from winit.queueing import turn
 from winit.spec import Spec
-from winit.training import Training
+from winit.sweep import Curves, Sweep
+from winit.training import Snapshot
 from winit.ui import address, answers, cached, frame
 
 _SLICE = 0.3  # seconds of training between two pictures
@@ -35,8 +36,8 @@ class Job:
 
     key: Key
     price: budget.Price
-    training: Training | None = None
-    started: float = 0.0
+    store: store.Store
+    sweep: Sweep | None = None
     found: Comparison | None = None
 
 
@@ -52,7 +53,8 @@ def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
         page.spec.require_start(together(page.spec.initializer, page.knobs.initializers))
         comparison.members(page.spec, page.knobs)
         price = budget.comparison_price(page.spec, page.knobs)
-        budget.Limit.of_host().require(price, "fewer initializers, seeds, learning rates, steps, layers or units")
+        budget.require_comparison(page.spec, page.knobs, budget.Limit.of_host())
+        kept = store.of_host()
     except BadInput as problem:
         _show_knobs(page)
         if problem.field in ("initializer", "batch_size", "width"):
@@ -61,7 +63,7 @@ def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
         small = {"depth": 10, "width": 64, "steps": 300, "dataset": "digits"}
         page.refuse(problem, [("Use 10 layers of 64 units, 300 steps, digits", small)])
         return None
-    job = st.session_state["_job"] = Job(key, price, found=cached.COMPARISONS.get(key))
+    job = st.session_state["_job"] = Job(key, price, kept, found=cached.COMPARISONS.get(key))
     if job.found is None and price.seconds <= _AT_ONCE:
         _start(job)
     return job
@@ -70,18 +72,17 @@ def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
 def _start(job: Job) -> None:
     spec, knobs = job.key
     with turn():
-        job.training = comparison.start(spec, knobs)
-        next(job.training)
-    job.started = time.monotonic()
+        job.sweep = Sweep(spec, knobs, store=job.store)
+        job.sweep.advance(0.0)
     job.found = None
 
 
 def _end(job: Job) -> None:
     """Conclude with what there is, finished or not."""
-    assert job.training is not None
+    assert job.sweep is not None
     with turn():
-        job.found = comparison.conclude(job.training.history())
-    if job.found.history.is_complete:
+        job.found = job.sweep.conclude()
+    if job.found.is_complete:
         cached.COMPARISONS.put(job.key, job.found)
 
 
@@ -105,7 +106,7 @@ def show(page: frame.Page[CompareKnobs], job: Job) -> None:
         page.answer(answers.comparison(job.found))
         _show_knobs(page)
         _show_found(page, job, job.found)
-    elif job.training is None:
+    elif job.sweep is None:
         page.answer(f"{_runs(job)} runs, {job.price.sentence}: press Run.")
         _show_knobs(page)
         frame.button("Run", key="run", icon=":material/play_arrow:", type="primary", on_click=lambda: _start(job))
@@ -121,36 +122,51 @@ def _runs(job: Job) -> int:
 
 def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
     """Train a slice and show how far it is; curves grow while it runs."""
-    training = job.training
-    assert training is not None
+    sweep = job.sweep
+    assert sweep is not None
     with turn():
-        training.advance(_SLICE)
-    if training.is_finished:
+        progress = sweep.advance(_SLICE)
+    if sweep.is_finished:
         _end(job)
         address.rerun()
-    passed = time.monotonic() - job.started
-    left = passed / max(training.progress, 1e-9) - passed
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(training.progress, f"Step {training.step} of {training.spec.steps}, about {left:.0f} s left")
+        st.progress(progress.share, progress.sentence)
         # A fragment's button: its own run does not open the frame, the page's run that follows does.
         if st.button("Cancel", key="cancel", icon=":material/close:"):
             _end(job)
             address.rerun()
+    snapshots, members = _farthest(sweep.curves())
+    data = datasets.load(sweep.spec.dataset)
     chart = figures.curves(
-        training.snapshots,
-        training.members,
+        snapshots,
+        members,
         page.knobs.curve,
-        training.data.constant_loss,
-        training.spec.steps,
+        data.constant_loss,
+        sweep.spec.steps,
         TOKENS,
-        training.data.measure,
+        data.measure,
         meta=page.meta,
     )
-    page.figure(chart, f"Curves of {len(training.members)} runs to step {training.step}", "growing")
+    page.figure(chart, f"Curves of {len(members)} runs to step {snapshots[-1].step}", "growing")
+
+
+def _farthest(curves: Curves) -> tuple[list[Snapshot], list[Member]]:
+    """Return the recorded steps of the runs that are farthest, and which those are."""
+    far = max(curves.recorded)
+    runs = [run for run, recorded in enumerate(curves.recorded) if recorded == far]
+    left = tuple(curves.diverged_at[run] for run in runs)
+    loss, train, test = (values[runs] for values in (curves.loss, curves.train_accuracy, curves.test_accuracy))
+    snapshots = [
+        Snapshot(step, loss[:, at], train[:, at], test[:, at], left, None) for at, step in enumerate(curves.steps[:far])
+    ]
+    return snapshots, [curves.members[run] for run in runs]
 
 
 def _show_found(page: frame.Page[CompareKnobs], job: Job, found: Comparison) -> None:
     history = found.history
+    if not found.ranking:
+        frame.button("Run again", key="rerun", icon=":material/replay:", on_click=lambda: _start(job))
+        return
     wide, narrow = st.columns((3, 2))
     with wide:
         chart = figures.curves(
