@@ -102,12 +102,13 @@ def _steps(centres: Array, finest: float) -> Array:
     reach = 2 * _CUT
     lengths = reach * 16.0 ** -np.arange(max(1, math.ceil(math.log(reach / finest, 16))) + 1)
     edges = centres[..., None] + np.concatenate([-lengths, [0.0], lengths])
-    return np.clip(edges.reshape(*centres.shape[:-1], -1), -_CUT, _CUT)
+    clipped: Array = np.clip(edges.reshape(*centres.shape[:-1], -1), -_CUT, _CUT)
+    return clipped
 
 
 @lru_cache(maxsize=512)
 def _bend(activation: Activation) -> float:
-    """Return how far from 0 the slope first differs by a tenth of the largest slope nearby; infinity where it never does."""
+    """Return how far from 0 the slope first differs by a tenth of the largest nearby; infinity if it never does."""
     x = 4.0 ** -np.arange(12.0)[::-1]
     slopes = activation.slopes(np.stack([x, -x]))
     changes = np.abs(slopes - slopes[:, :1]) > 0.1 * np.abs(slopes).max(initial=1e-300)

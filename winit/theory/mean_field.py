@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -180,7 +181,7 @@ def _roots(activation: Activation, sigma_w: float, sigma_b: float) -> list[float
     # A sign that is rounding counts as none: where biases are tiny the map follows the diagonal for decades.
     signs = np.where(np.abs(excess) < 1e-10, 0, np.sign(excess))
     places = np.flatnonzero(signs)
-    changes = [(a, b) for a, b in zip(places, places[1:], strict=False) if signs[a] != signs[b]]
+    changes = [(a, b) for a, b in pairwise(places) if signs[a] != signs[b]]
     return [math.exp(_bisected(above, grid[a], grid[b])) for a, b in changes]
 
 
