@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from winit.activations import activation
 from winit.datasets import batch, load
-from winit.layers import EPSILON, NORMALIZATIONS, RESIDUALS, padding
+from winit.layers import EPSILON, NORMALIZATIONS, RESIDUALS
 from winit.network import Ensemble, Member, Workspace, initialize, layer_inputs
 from winit.spec import Spec
 
@@ -122,17 +122,14 @@ def test_forward_and_backward_are_those_of_autograd(normalization: str, residual
     ensemble = stirred(spec)
     x, cotangent = random(3, 64, samples, seed=1), random(3, 10, samples, seed=2)
     modules = [module_of(ensemble, member, spec) for member in range(3)]
-    filled = padding(samples)
-    workspace = Workspace(ensemble, len(filled), samples)
-    outputs = workspace.forward(x[:, :, filled])
-    delta = torch.zeros(3, 10, len(filled), dtype=torch.float64)
-    delta[:, :, :samples] = cotangent
-    gradients = workspace.backward(delta)
+    workspace = Workspace(ensemble, samples)
+    outputs = workspace.forward(x)
+    gradients = workspace.backward(cotangent.clone())
     assert [g.shape for g in gradients] == [p.shape for p in workspace.parameters]
     for member, module in enumerate(modules):
         expected = module(x[member].T)
         expected.backward(cotangent[member].T)
-        assert_close(outputs[member, :, :samples].T, expected.detach())
+        assert_close(outputs[member].T, expected.detach())
         theirs = [parameter.grad for parameter in in_order(module)]
         assert len(theirs) == len(gradients)
         for ours, grad in zip(gradients, theirs, strict=True):
@@ -142,12 +139,29 @@ def test_forward_and_backward_are_those_of_autograd(normalization: str, residual
         for layer, part in enumerate(phis):
             assert part.inputs is not None
             assert part.inputs.grad is not None
-            assert_close(workspace.pre_activations[layer][member, :, :samples].T, part.inputs.detach())
-            assert_close(workspace.gradients[layer][member, :, :samples].T, part.inputs.grad)
+            assert_close(workspace.pre_activations[layer][member].T, part.inputs.detach())
+            assert_close(workspace.gradients[layer][member].T, part.inputs.grad)
         if normalization == "batch":
             for state, norm in zip(ensemble.norms, batch_norms(module), strict=True):
                 assert_close(state.mean[member, :, 0], norm.running_mean)
                 assert_close(state.variance[member, :, 0], norm.running_var)
+
+
+@EACH
+@pytest.mark.parametrize("phi", ["tanh", "relu", "gelu", "leaky_relu", "leaky_relu(slope=-0.5)", "softsign"])
+def test_lean_passes_give_the_same_bits(normalization: str, residual: str, phi: str) -> None:
+    spec = Spec(width=(6, 6, 9, 9), activation=phi, normalization=normalization, residual=residual)
+    spec = spec if residual == "off" else spec.replace(width=(6, 6, 6, 6))
+    x, cotangent = random(3, 64, 11, seed=1), random(3, 10, 11, seed=2)
+    found = []
+    for is_lean in (False, True):
+        workspace = Workspace(stirred(spec), 11, is_lean=is_lean)
+        for _ in range(2):  # the second time in used buffers
+            outputs = workspace.forward(x).clone()
+            gradients = workspace.backward(cotangent.clone())
+        found.append((outputs, *gradients))
+    for full, lean in zip(*found, strict=True):
+        assert torch.equal(full, lean)
 
 
 def in_order(module: nn.Module) -> list[nn.Parameter]:
@@ -188,13 +202,11 @@ def test_a_member_is_bitwise_the_same_alone_and_in_company(
     spec = Spec(depth=3, width=width, activation="tanh", normalization=normalization, residual=residual)
     member = MEMBERS[1]
     alone, company = initialize(spec, [member]), initialize(spec, [MEMBERS[0], member, *MEMBERS[2:], *MEMBERS])
-    filled = padding(batch)
-    x = torch.empty(64, batch).normal_(generator=torch.Generator().manual_seed(4))[:, filled]
-    spaces = [Workspace(ensemble, len(filled), batch) for ensemble in (alone, company)]
+    x = torch.empty(64, batch).normal_(generator=torch.Generator().manual_seed(4))
+    spaces = [Workspace(ensemble, batch) for ensemble in (alone, company)]
     outputs = [space.forward(x.expand(space.ensemble.members, *x.shape)).clone() for space in spaces]
     assert torch.equal(outputs[0][0], outputs[1][1])
-    cotangent = torch.empty(10, len(filled)).normal_(generator=torch.Generator().manual_seed(5))
-    cotangent[:, batch:] = 0
+    cotangent = torch.empty(10, batch).normal_(generator=torch.Generator().manual_seed(5))
     gradients = [space.backward(cotangent.repeat(space.ensemble.members, 1, 1)) for space in spaces]
     for one, many in zip(*gradients, strict=True):
         assert torch.equal(one[0], many[1])

@@ -43,6 +43,8 @@ class Function:
     backward: Backward = field(compare=False, repr=False)
     kinks: tuple[float, ...] = ()
     """Where phi' jumps, from left to right."""
+    keeps_z: bool = True
+    """Whether `backward` must see z; otherwise phi(z) may have been written over it."""
 
     def __call__(self, z: Tensor) -> Tensor:
         """Return phi(z), shaped as z."""
@@ -106,6 +108,7 @@ def _identity() -> Function:
         r"\varphi(z) = z",
         lambda z, out: out.copy_(z),
         lambda grad, z, a, out: out if out is grad else out.copy_(grad),
+        keeps_z=False,
     )
 
 
@@ -113,8 +116,9 @@ def _relu() -> Function:
     return Function(
         r"\varphi(z) = \max(0, z)",
         lambda z, out: torch.clamp_min(z, 0, out=out),
-        lambda grad, z, a, out: aten.threshold_backward.grad_input(grad, z, 0, grad_input=out),
+        lambda grad, z, a, out: aten.threshold_backward.grad_input(grad, a, 0, grad_input=out),
         (0.0,),
+        keeps_z=False,
     )
 
 
@@ -124,6 +128,7 @@ def _leaky(slope: float) -> Function:
         lambda z, out: aten.leaky_relu.out(z, slope, out=out),
         lambda grad, z, a, out: aten.leaky_relu_backward.grad_input(grad, z, slope, False, grad_input=out),
         () if slope == 1 else (0.0,),
+        keeps_z=slope <= 0,  # above 0, phi(z) has the sign of z
     )
 
 
@@ -132,6 +137,7 @@ def _tanh() -> Function:
         r"\varphi(z) = \tanh z",
         lambda z, out: torch.tanh(z, out=out),
         lambda grad, z, a, out: aten.tanh_backward.grad_input(grad, a, grad_input=out),
+        keeps_z=False,
     )
 
 
@@ -145,6 +151,7 @@ def _scaled_tanh(a: float, b: float) -> Function:
         rf"\varphi(z) = {_times(a, tanh)}",
         lambda z, out: torch.mul(z, b, out=out).tanh_().mul_(a),
         backward,
+        keeps_z=False,
     )
 
 
@@ -153,6 +160,7 @@ def _sigmoid() -> Function:
         r"\varphi(z) = \frac{1}{1 + e^{-z}}",
         lambda z, out: torch.sigmoid(z, out=out),
         lambda grad, z, a, out: aten.sigmoid_backward.grad_input(grad, a, grad_input=out),
+        keeps_z=False,
     )
 
 
@@ -198,6 +206,7 @@ def _softsign() -> Function:
         r"\varphi(z) = \frac{z}{1 + |z|}",
         lambda z, out: torch.div(z, z.abs().add_(1), out=out),
         backward,
+        keeps_z=False,
     )
 
 

@@ -2,22 +2,25 @@
 
 All of them work on an ensemble at once: activations and their gradients are (members, units, samples),
 weights (members, fan_out, fan_in), everything per unit (members, units, 1). A layer allocates what it
-writes once, on its first pass, and uses it again; `backward` follows a `forward` and may overwrite the
-gradient that it is given. Samples from `real` on only fill up to a full width: they carry no gradient and
-count in no mean.
+writes once and uses it again; `backward` follows a `forward` and may overwrite the gradient that it is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from winit.activations import Activation
+
+# Like torch.set_num_threads: small products are divided among the members of an ensemble, not within.
+threadpool_limits(1, "blas")
 
 # Elementwise loops take 2 x 16 floats at a time and finish the rest one by one, with a tanh or a
 # multiply-add that rounds differently.
@@ -25,34 +28,70 @@ _LANES = 32
 
 
 def stacked(members: int, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """Return an uninitialized tensor (members, rows, columns) in which each member is a run of its own.
+    """Return a tensor (members, rows, columns), to be written, in which each member is a run of its own.
 
     Members start at multiples of 32 numbers, so an elementwise operation treats each as it would
     alone: either none has a remainder, or all have the same one.
     """
     size = rows * columns
-    run = -(-size // _LANES) * _LANES
-    return torch.empty(members, run, dtype=dtype)[:, :size].view(members, rows, columns)
+    return torch.zeros(members, _run(size), dtype=dtype)[:, :size].view(members, rows, columns)
+
+
+def _run(size: int) -> int:
+    """Return how far one member lies from the next."""
+    return -(-size // _LANES) * _LANES
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """Return all numbers of a tensor laid out by `stacked`, and those between its members, in one run.
+
+    It has no remainder, and is contiguous: for some operations torch has other code where a tensor is not.
+    """
+    return tensor.as_strided((len(tensor) * _run(tensor[0].numel()),), (1,), tensor.storage_offset())
 
 
 def stacked_like(tensor: Tensor) -> Tensor:
-    """Return an uninitialized tensor of the same shape, laid out by `stacked`."""
+    """Return a tensor of the same shape, to be written, laid out by `stacked`."""
     members, rows, columns = tensor.shape
     return stacked(members, rows, columns, tensor.dtype)
 
 
-def restacked(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a copy (members, rows, columns) laid out by `stacked`, in another precision where one is given."""
-    members, rows, columns = tensor.shape
-    return stacked(members, rows, columns, dtype or tensor.dtype).copy_(tensor)
+def restacked(tensor: Tensor) -> Tensor:
+    """Return a copy (members, rows, columns) laid out by `stacked`."""
+    return stacked_like(tensor).copy_(tensor)
 
 
-def padding(samples: int) -> Tensor:
-    """Return numbers of samples (0 to samples - 1) that fill up to a multiple of 32, the first ones repeated.
+@dataclass(frozen=True)
+class Packed:
+    """Tensors (members, rows, columns), laid out as by `stacked`, one after the other in one flat tensor."""
 
-    Batched products of other widths round a member differently alone and in company.
-    """
-    return torch.arange(-(-samples // _LANES) * _LANES) % samples
+    flat: Tensor
+    """0 where it belongs to none of them."""
+    tensors: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Packed:
+        """Return copies of tensors."""
+        runs = [_run(tensor[0].numel()) for tensor in tensors]
+        starts = np.cumsum([0, *(len(tensor) * run for tensor, run in zip(tensors, runs, strict=True))]).tolist()
+        flat = torch.zeros(starts[-1], dtype=tensors[0].dtype)
+        places = zip(tensors, runs, starts, strict=False)
+        return cls(flat, tuple(flat.as_strided(t.shape, (run, t.shape[2], 1), at).copy_(t) for t, run, at in places))
+
+    def twin(self) -> Packed:
+        """Return zeros that lie likewise."""
+        flat = torch.zeros_like(self.flat)
+        return Packed(flat, tuple(flat.as_strided(t.shape, t.stride(), t.storage_offset()) for t in self.tensors))
+
+    def of_members(self, values: Tensor) -> Tensor:
+        """Return, laid out like the flat tensor, the value (members,) of the member that each number belongs to."""
+        runs = [values.repeat_interleave(tensor.stride(0)) for tensor in self.tensors]
+        return torch.cat(runs)
+
+
+def quiet() -> np.errstate:
+    """Let NumPy say nothing of numbers that leave the finite ones: their loss tells."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 class Layer(Protocol):
@@ -77,39 +116,53 @@ class Layer(Protocol):
         ...
 
 
-def _product(delta: Tensor, below: Tensor, out: Tensor) -> Tensor:
-    """Write the sums over samples of delta (members, fan_out, samples) times below (members, fan_in, samples)."""
-    if delta.shape[1] == 1 or below.shape[1] == 1:
-        # A product with a vector takes another path for a lone member, and rounds differently.
-        return out.copy_((delta.unsqueeze(2) * below.unsqueeze(1)).sum(dim=3))
-    return torch.bmm(delta, below.mT, out=out)
+Twin = Callable[[Tensor], Tensor]
+"""(parameter) -> where its gradient goes."""
+
+_TORCH_FROM = 48
+"""From here on torch multiplies by a transpose faster; with whole lanes it rounds a member as it would alone."""
 
 
 class Linear:
-    """z = W h + b."""
+    """z = W h + b.
 
-    def __init__(self, weight: Tensor, bias: Tensor, samples: int, *, is_first: bool = False) -> None:
+    Products are NumPy's: it calls its BLAS for one member after the other, so what a member gets cannot depend on
+    its company (`torch.bmm` rounds by company but at widths that are multiples of 32), and that BLAS has kernels
+    for small matrices.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, samples: int, gradient_of: Twin, below: Tensor | None) -> None:
+        """Make the layer; `below` is where the gradient by the inputs goes, None where nobody asks for it."""
         members, fan_out, _ = weight.shape
         self.weight, self.bias = weight, bias
         self.parameters: Sequence[Tensor] = (weight, bias)
-        self.gradients: Sequence[Tensor] = ()
-        self._is_first = is_first
+        self.gradients: Sequence[Tensor] = (gradient_of(weight), gradient_of(bias))
         self._outputs = stacked(members, fan_out, samples, weight.dtype)
-        self._inputs = self._outputs
+        self._inputs = self._delta = self._outputs
+        self._below = below
+        # What NumPy sees of them.
+        self._w, self._z, self._h, self._d = (t.numpy() for t in (weight, self._outputs, self._inputs, self._delta))
+        self._of_w = self.gradients[0].numpy()
+        self._into = None if below is None else below.numpy()
 
     def forward(self, h: Tensor) -> Tensor:
-        self._inputs = h
-        return torch.bmm(self.weight, h, out=self._outputs).add_(self.bias)
+        if h is not self._inputs:
+            self._inputs, self._h = h, h.numpy()
+        np.matmul(self._w, self._h, out=self._z)
+        return self._outputs.add_(self.bias)
 
     def backward(self, delta: Tensor) -> Tensor:
-        if not self.gradients:
-            self.gradients = (stacked_like(self.weight), stacked_like(self.bias))
-            self._below = stacked_like(self._inputs) if not self._is_first else delta
-        of_weight, of_bias = self.gradients
-        _product(delta, self._inputs, of_weight)
-        torch.sum(delta, dim=2, keepdim=True, out=of_bias)
-        # Nobody asks for the gradient by the data.
-        return delta if self._is_first else torch.bmm(self.weight.mT, delta, out=self._below)
+        if delta is not self._delta:
+            self._delta, self._d = delta, delta.numpy()
+        if self._d.shape[2] % _LANES == 0 and min(self._of_w.shape[1:]) >= _TORCH_FROM:
+            torch.bmm(delta, self._inputs.mT, out=self.gradients[0])
+        else:
+            np.matmul(self._d, self._h.transpose(0, 2, 1), out=self._of_w)
+        torch.sum(delta, dim=2, keepdim=True, out=self.gradients[1])
+        if self._below is None or self._into is None:
+            return delta
+        np.matmul(self._w.transpose(0, 2, 1), self._d, out=self._into)
+        return self._below
 
 
 class Elementwise:
@@ -118,20 +171,27 @@ class Elementwise:
     parameters: Sequence[Tensor] = ()
     gradients: Sequence[Tensor] = ()
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Activation, *, is_lean: bool) -> None:
+        """Make the layer; where it is lean, phi(z) goes over z if the activation allows."""
         self.activation = activation
+        self._is_in_place = is_lean and not activation.keeps_z
         self.inputs = self.outputs = self.gradient = torch.empty(0)
         """z, a and the gradient by z of the last pass."""
+        self._z = self._a = self._delta = torch.empty(0)
 
     def forward(self, h: Tensor) -> Tensor:
-        self.inputs = h
-        if self.outputs.shape != h.shape:
-            self.outputs = stacked_like(h)
-        return self.activation.forward(h, self.outputs)
+        if h is not self.inputs:
+            self.inputs = h
+            self.outputs = h if self._is_in_place else stacked_like(h)
+            self._z, self._a = flat(h), flat(self.outputs)
+        self.activation.forward(self._z, self._a)
+        return self.outputs
 
     def backward(self, delta: Tensor) -> Tensor:
-        self.gradient = self.activation.backward(delta, self.inputs, self.outputs, delta)
-        return self.gradient
+        if delta is not self.gradient:
+            self.gradient, self._delta = delta, flat(delta)
+        self.activation.backward(self._delta, self._z, self._a, self._delta)
+        return delta
 
 
 @dataclass(frozen=True)
@@ -201,15 +261,15 @@ class NormState:
         one, zero = (stacked(members, units, 1, dtype).fill_(value) for value in (1.0, 0.0))
         return cls(kind, one, zero, restacked(zero), restacked(one))
 
-    def to(self, dtype: torch.dtype) -> NormState:
-        """Return a copy in another precision."""
-        return NormState(self.kind, *(restacked(t, dtype) for t in (self.gain, self.shift, self.mean, self.variance)))
-
     @classmethod
-    def joined(cls, parts: Sequence[NormState], stack: Callable[[Sequence[Tensor]], Tensor]) -> NormState:
-        """Return the states of several ensembles together, joined by `stack`."""
+    def joined(cls, parts: Sequence[NormState], make: Callable[[Sequence[Tensor]], Tensor]) -> NormState:
+        """Return the state of what `make` makes of the same tensor of each part."""
         fields = zip(*((part.gain, part.shift, part.mean, part.variance) for part in parts), strict=True)
-        return cls(parts[0].kind, *(stack(field) for field in fields))
+        return cls(parts[0].kind, *(restacked(make(field)) for field in fields))
+
+    def at(self, gain: Tensor, shift: Tensor | None = None) -> NormState:
+        """Return the same with what is learned in another place."""
+        return replace(self, gain=gain, shift=self.shift if shift is None else shift)
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -220,18 +280,16 @@ class NormState:
 class Norm:
     """y = gain (h - mean) / sqrt(variance + epsilon) + shift."""
 
-    def __init__(self, state: NormState, real: int, *, is_training: bool, momentum: float = MOMENTUM) -> None:
-        self.state, self.real = state, real
+    def __init__(self, state: NormState, gradient_of: Twin, *, is_training: bool, momentum: float = MOMENTUM) -> None:
+        self.state = state
         self.parameters: Sequence[Tensor] = state.parameters
-        self.gradients: Sequence[Tensor] = ()
+        self.gradients: Sequence[Tensor] = tuple(map(gradient_of, state.parameters))
         self._uses_batch = state.kind.axis == 1 or is_training
         self._momentum = momentum if is_training and state.kind.axis == 2 else 0.0
-        self._normal = self._outputs = torch.empty(0)
+        self._normal = self._outputs = self._below = self._product = torch.empty(0)
 
     def _mean(self, values: Tensor) -> Tensor:
-        """Return the mean along the axis, of real samples only where it runs over samples."""
-        if self.state.kind.axis == 2:
-            values = values[:, :, : self.real]
+        """Return the mean along the axis."""
         return values.mean(dim=self.state.kind.axis, keepdim=True)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -247,7 +305,8 @@ class Norm:
             centred = torch.sub(h, state.mean, out=self._normal)
         variance = self._mean(torch.mul(centred, centred, out=self._outputs)) if self._uses_batch else state.variance
         if self._momentum:
-            unbiased = variance * (self.real / max(1, self.real - 1))
+            samples = h.shape[2]
+            unbiased = variance * (samples / max(1, samples - 1))
             # Not lerp_, whose vector code rounds once where its scalar code rounds twice.
             state.mean.mul_(1 - self._momentum).add_(mean * self._momentum)
             state.variance.mul_(1 - self._momentum).add_(unbiased * self._momentum)
@@ -258,8 +317,7 @@ class Norm:
 
     def backward(self, delta: Tensor) -> Tensor:
         state = self.state
-        if not self.gradients:
-            self.gradients = tuple(stacked_like(parameter) for parameter in state.parameters)
+        if self._below.shape != delta.shape:
             self._below, self._product = stacked_like(delta), stacked_like(delta)
         product = torch.mul(delta, self._normal, out=self._product)
         torch.sum(product, dim=2, keepdim=True, out=self.gradients[0])
@@ -269,25 +327,22 @@ class Norm:
         along = self._mean(torch.mul(below, self._normal, out=self._product))
         if state.kind.is_centred:
             below.sub_(self._mean(below))
-        below.sub_(torch.mul(self._normal, along, out=self._product)).mul_(self._scale)
-        if state.kind.axis == 2:
-            below[:, :, self.real :] = 0
-        return below
+        return below.sub_(torch.mul(self._normal, along, out=self._product)).mul_(self._scale)
 
 
 class Branch:
     """h + scale f(h): a residual block around the layers f; the scale (members, 1, 1) is learned where asked."""
 
-    def __init__(self, layers: Sequence[Layer], scale: Tensor, *, is_learned: bool) -> None:
+    def __init__(self, layers: Sequence[Layer], scale: Tensor, gradient_of: Twin | None) -> None:
+        """Make the block; without `gradient_of` its scale is not learned."""
         self.layers, self.scale = layers, scale
-        self.is_learned = is_learned
-        self._of_scale: tuple[Tensor, ...] = ()
+        self._of_scale = (gradient_of(scale),) if gradient_of else ()
         self._outputs = torch.empty(0)
 
     @property
     def parameters(self) -> Sequence[Tensor]:
         """Of the layers, then the scale where it is learned."""
-        scale = (self.scale,) if self.is_learned else ()
+        scale = (self.scale,) if self._of_scale else ()
         return (*(parameter for layer in self.layers for parameter in layer.parameters), *scale)
 
     @property
@@ -309,10 +364,8 @@ class Branch:
         return torch.mul(branch, self.scale, out=self._outputs).add_(h)
 
     def backward(self, delta: Tensor) -> Tensor:
-        if self.is_learned:
+        if self._of_scale:
             product = torch.mul(delta, self._branch, out=self._delta)
-            if not self._of_scale:
-                self._of_scale = (stacked_like(self.scale),)
             self._of_scale[0].copy_(product.sum(dim=2, keepdim=True).sum(dim=1, keepdim=True))
         inner = torch.mul(delta, self.scale, out=self._delta)
         for layer in reversed(self.layers):
@@ -329,7 +382,8 @@ def walk(layers: Sequence[Layer], h: Tensor) -> Generator[tuple[Linear, Tensor],
         else:
             if isinstance(layer, Linear):
                 yield layer, h
-            h = layer.forward(h)
+            with quiet():
+                h = layer.forward(h)
     return h
 
 

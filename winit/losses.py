@@ -36,12 +36,14 @@ def _values(targets: Targets, dtype: torch.dtype) -> Tensor:
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     # targets: class numbers, (members or 1, 1, samples)
-    index = targets.expand(outputs.shape[0], 1, outputs.shape[2])
-    log_probabilities = torch.log_softmax(outputs, dim=1)
-    chosen = log_probabilities.gather(1, index)
-    gradient = torch.exp(log_probabilities, out=outputs)
-    gradient.scatter_add_(1, index, torch.full_like(chosen, -1.0))
-    return chosen.squeeze(1).mean(dim=1).neg_(), gradient
+    members, _, samples = outputs.shape
+    index = targets.expand(members, 1, samples)
+    if outputs.is_contiguous():  # torch writes elsewhere if they are not
+        torch.ops.aten._log_softmax.out(outputs, 1, False, out=outputs)
+    else:
+        outputs.copy_(torch.log_softmax(outputs, dim=1))
+    loss = outputs.gather(1, index).sum(dim=2).view(members).div_(-samples)
+    return loss, outputs.exp_().scatter_(1, index, -1.0, reduce="add")
 
 
 def _mean_squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

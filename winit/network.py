@@ -7,8 +7,8 @@ treats each exactly as it would alone: a member's numbers do not depend on its c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
@@ -29,7 +29,8 @@ from winit.layers import (
     Linear,
     Norm,
     NormState,
-    padding,
+    Packed,
+    quiet,
     restacked,
     stacked,
     walk,
@@ -67,6 +68,24 @@ class Ensemble:
     """Scale (members, 1, 1) of the residual branches, of hidden layers 2 to depth."""
     learns_branches: bool = False
 
+    packed: Packed = field(init=False, repr=False)
+    """All that is learned, in one flat tensor, of which the tensors above are views."""
+
+    def __post_init__(self) -> None:
+        learned = [*self.weights, *self.biases, *(tensor for norm in self.norms for tensor in norm.parameters)]
+        packed = Packed.of([*learned, *(self.branches if self.learns_branches else ())])
+        places = iter(packed.tensors)
+        moved: dict[str, object] = {
+            "packed": packed,
+            "weights": tuple(islice(places, len(self.weights))),
+            "biases": tuple(islice(places, len(self.biases))),
+            "norms": tuple(norm.at(*islice(places, len(norm.parameters))) for norm in self.norms),
+        }
+        if self.learns_branches:
+            moved["branches"] = tuple(places)
+        for name, value in moved.items():
+            object.__setattr__(self, name, value)
+
     @property
     def members(self) -> int:
         return self.weights[0].shape[0]
@@ -77,49 +96,39 @@ class Ensemble:
 
     def to(self, dtype: torch.dtype) -> Ensemble:
         """Return a copy in another precision."""
-        return Ensemble(
-            self.activation,
-            tuple(restacked(weight, dtype) for weight in self.weights),
-            tuple(restacked(bias, dtype) for bias in self.biases),
-            tuple(norm.to(dtype) for norm in self.norms),
-            tuple(restacked(scale, dtype) for scale in self.branches),
-            self.learns_branches,
-        )
+        return self._with([self], lambda tensors: tensors[0].to(dtype))
 
     @classmethod
     def joined(cls, parts: Sequence[Ensemble]) -> Ensemble:
         """Return all members of ensembles of one shape together: the ensemble itself where it is one, else a copy."""
-        if len(parts) == 1:
-            return parts[0]
+        return parts[0] if len(parts) == 1 else cls._with(parts, lambda tensors: torch.cat(list(tensors)))
 
-        def stack(tensors: Sequence[Tensor]) -> Tensor:
-            return restacked(torch.cat(list(tensors)))
+    def picked(self, rows: Sequence[int]) -> Ensemble:
+        """Return some of its members, copied."""
+        return self._with([self], lambda tensors: tensors[0][list(rows)])
 
-        return Ensemble(
+    @classmethod
+    def _with(cls, parts: Sequence[Ensemble], make: Callable[[Sequence[Tensor]], Tensor]) -> Ensemble:
+        """Return an ensemble of what `make` makes of the same tensor of each part."""
+        return cls(
             parts[0].activation,
-            tuple(stack(layer) for layer in zip(*(part.weights for part in parts), strict=True)),
-            tuple(stack(layer) for layer in zip(*(part.biases for part in parts), strict=True)),
-            tuple(NormState.joined(layer, stack) for layer in zip(*(part.norms for part in parts), strict=True)),
-            tuple(stack(layer) for layer in zip(*(part.branches for part in parts), strict=True)),
+            tuple(make(layer) for layer in zip(*(part.weights for part in parts), strict=True)),
+            tuple(make(layer) for layer in zip(*(part.biases for part in parts), strict=True)),
+            tuple(NormState.joined(layer, make) for layer in zip(*(part.norms for part in parts), strict=True)),
+            tuple(restacked(make(layer)) for layer in zip(*(part.branches for part in parts), strict=True)),
             parts[0].learns_branches,
         )
 
     def outputs(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (features, samples) that all members share."""
-        filled = self._filled(x)
-        return Workspace(self, filled.shape[2], is_training=False).forward(filled)[:, :, : x.shape[1]]
+        return Workspace(self, x.shape[1], is_training=False).forward(x.expand(self.members, -1, -1))
 
     def calibrate(self, x: Tensor) -> None:
         """Set the running statistics of batch normalization to those of inputs (features, samples).
 
         So the untouched network is evaluated as it is trained; torch.nn.BatchNorm1d starts at mean 0 and variance 1.
         """
-        filled = self._filled(x)
-        Workspace(self, filled.shape[2], x.shape[1], momentum=1.0).forward(filled)
-
-    def _filled(self, x: Tensor) -> Tensor:
-        """Return inputs that all members share, filled up to a full width, (members, features, samples)."""
-        return x[:, padding(x.shape[1])].expand(self.members, -1, -1)
+        Workspace(self, x.shape[1], momentum=1.0).forward(x.expand(self.members, -1, -1))
 
 
 def first_layers(spec: Spec, initializer: str, seed: int) -> list[tuple[Tensor, Tensor]]:
@@ -180,8 +189,8 @@ def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch
     layers = list(zip(*drawn, strict=True))
     return _assembled(
         spec,
-        [restacked(torch.stack([weight for weight, _ in layer]), dtype) for layer in layers],
-        [restacked(torch.stack([bias for _, bias in layer]).unsqueeze(2), dtype) for layer in layers],
+        [torch.stack([weight for weight, _ in layer]).to(dtype) for layer in layers],
+        [torch.stack([bias for _, bias in layer]).unsqueeze(2).to(dtype) for layer in layers],
     )
 
 
@@ -201,27 +210,48 @@ def _assembled(spec: Spec, weights: Sequence[Tensor], shifts: Sequence[Tensor]) 
 class Workspace:
     """One forward and backward pass of an ensemble through its layers, whose buffers are allocated once.
 
-    `samples` is the width of the pass, of which the first `real` (all by default) are samples of their own.
-    Without `is_training` batch normalization uses its running statistics; with it, it moves them by `momentum`.
+    `samples` is the width of the pass. Without `is_training` there is only a forward pass, and batch normalization
+    uses its running statistics; with it, it moves them by `momentum`. Where it `is_lean`, `pre_activations` and
+    `gradients` are overwritten on the way: less to keep in the cache.
     """
 
     def __init__(
         self,
         ensemble: Ensemble,
         samples: int,
-        real: int | None = None,
         *,
         is_training: bool = True,
         momentum: float = MOMENTUM,
+        is_lean: bool = False,
     ) -> None:
         self.ensemble = ensemble
         depth = len(ensemble.weights) - 1
+        self.packed_gradients = ensemble.packed.twin() if is_training else ensemble.packed
+        """By what is learned: `backward` writes them."""
+        flat = self.packed_gradients.flat
+
+        def gradient_of(parameter: Tensor) -> Tensor:
+            return flat.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
+
+        def below(number: int, weight: Tensor) -> Tensor | None:
+            """Return where the gradient by a linear layer's inputs goes; lean, every other layer uses the same."""
+            if number == 0 or not is_training:
+                return None
+            shape = (ensemble.members, weight.shape[2], samples)
+            if not is_lean:
+                return stacked(*shape, ensemble.dtype)
+            key = (number % 2, weight.shape[2])
+            if key not in shared:
+                shared[key] = stacked(*shape, ensemble.dtype)
+            return shared[key]
+
+        shared: dict[tuple[int, int], Tensor] = {}
         linears = [
-            Linear(weight, bias, samples, is_first=number == 0)
+            Linear(weight, bias, samples, gradient_of, below(number, weight))
             for number, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True))
         ]
-        norms = [Norm(state, real or samples, is_training=is_training, momentum=momentum) for state in ensemble.norms]
-        self._elementwise = [Elementwise(ensemble.activation) for _ in range(depth)]
+        norms = [Norm(state, gradient_of, is_training=is_training, momentum=momentum) for state in ensemble.norms]
+        self._elementwise = [Elementwise(ensemble.activation, is_lean=is_lean) for _ in range(depth)]
         self.layers: list[Layer] = []
         """Of the pass, in order."""
         for number in range(depth):
@@ -229,7 +259,7 @@ class Workspace:
                 # A residual branch is normalized where it begins, and the sum of all before the output layer.
                 inner: list[Layer] = [*norms[number - 1 : number], linears[number], self._elementwise[number]]
                 scale = ensemble.branches[number - 1]
-                self.layers.append(Branch(inner, scale, is_learned=ensemble.learns_branches))
+                self.layers.append(Branch(inner, scale, gradient_of if ensemble.learns_branches else None))
             else:
                 between = () if ensemble.branches else norms[number : number + 1]
                 self.layers += [linears[number], *between, self._elementwise[number]]
@@ -253,8 +283,9 @@ class Workspace:
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (members, features, samples)."""
-        for layer in self.layers:
-            x = layer.forward(x)
+        with quiet():
+            for layer in self.layers:
+                x = layer.forward(x)
         return x
 
     def backward(self, output_gradient: Tensor) -> list[Tensor]:
@@ -263,8 +294,9 @@ class Workspace:
         `output_gradient` is the gradient with respect to the outputs, (members, outputs, samples).
         """
         delta = output_gradient
-        for layer in reversed(self.layers):
-            delta = layer.backward(delta)
+        with quiet():
+            for layer in reversed(self.layers):
+                delta = layer.backward(delta)
         return [gradient for layer in self.layers for gradient in layer.gradients]
 
     @cached_property

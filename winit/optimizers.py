@@ -1,14 +1,18 @@
 """The optimizers and what surrounds a step: schedules of the learning rate and clipping of the gradients.
 
-An optimizer is a class: how many tensors it keeps for each parameter, and the direction it makes of a
+An optimizer is a class: how many numbers it keeps for each parameter, and the direction it makes of a
 gradient, as the class of torch.optim named in its docstring. Adding one is adding a class. All of them
-work in place on stacked parameters (members, rows, columns) with one learning rate per member, and
-treat each member exactly as they would alone. Elementwise passes over all parameters are what a step
-costs: 1 (sgd), 2 (momentum), 3 (nesterov), 7 (rmsprop) or 8 (adam, adamw), and 1 more with weight decay.
+work in place on the flat tensors of an ensemble, piece by piece so that a piece stays in the cache, with
+one learning rate per member, and treat each member exactly as they would alone. Passes over all
+parameters are what a step costs: 1 (sgd, adam, adamw), 2 (momentum), 3 (nesterov) or 7 (rmsprop), and 1
+more with weight decay, but for Adam's.
 
->>> parameter = torch.zeros(2, 1, 1)
->>> OPTIMIZERS["sgd"]([parameter], torch.tensor([0.1, 1.0])).update([torch.ones(2, 1, 1)], SCHEDULES["warmup"](0, 20))
->>> parameter.flatten().tolist()
+>>> parameters = Packed.of([torch.zeros(2, 1, 1)])
+>>> gradients = parameters.twin()
+>>> gradients.flat.fill_(1).sum() > 0
+tensor(True)
+>>> OPTIMIZERS["sgd"](parameters, gradients, torch.tensor([0.1, 1.0])).update(SCHEDULES["warmup"](0, 20))
+>>> parameters.tensors[0].flatten().tolist()
 [-0.05000000074505806, -0.5]
 """
 
@@ -23,15 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-
-def _zeros_as(parameter: Tensor) -> Tensor:
-    """Return zeros with the parameter's strides, so that each member is treated as it would be alone."""
-    return torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype).zero_()
-
-
-def _extent(tensor: Tensor) -> int:
-    """Return how many numbers lie from the first to the last of a tensor, gaps included."""
-    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+from winit.layers import Packed
 
 
 def _root(squares: Tensor, out: Tensor) -> Tensor:
@@ -40,33 +36,43 @@ def _root(squares: Tensor, out: Tensor) -> Tensor:
     return torch.rsqrt(squares, out=out).reciprocal_()
 
 
+_PIECE = 16_384
+"""Numbers that are updated at once: with their gradients, rates and buffers they stay in a core's cache."""
+
+
 class Optimizer:
     """w <- w - factor * rate * direction(g + weight_decay * w). As it stands: stochastic gradient descent.
 
-    `parameters` are (members, rows, columns), `rates` (members,) of the same precision.
+    `gradients` are the twin of `parameters`: mean gradients of a batch, which an update may overwrite. `rates` are
+    (members,).
     """
 
     BUFFERS: ClassVar[int] = 0
-    """How many tensors it keeps for each parameter."""
+    """How many numbers it keeps for each parameter."""
 
-    def __init__(self, parameters: Sequence[Tensor], rates: Tensor, weight_decay: float = 0.0) -> None:
-        self.parameters = parameters
-        self.rates = rates.view(-1, 1, 1)
+    def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
         self.weight_decay = weight_decay
-        self.buffers = [[_zeros_as(parameter) for _ in range(self.BUFFERS)] for parameter in parameters]
+        self.buffers = [torch.zeros_like(parameters.flat) for _ in range(self.BUFFERS)]
+        each, lengths = torch.unique_consecutive(parameters.of_members(rates), return_counts=True)
+        flat = (parameters.flat, gradients.flat, *self.buffers)
+        runs = zip(*(torch.split(tensor, lengths.tolist()) for tensor in flat), strict=True)
+        self.runs = list(zip(each.tolist(), runs, strict=True))
+        """Rate, and neighbours that share it: parameters, gradients and buffers."""
+        self._pieces = [
+            (rate, *piece)
+            for rate, run in self.runs
+            for piece in zip(*(torch.split(t, _PIECE) for t in run), strict=True)
+        ]
 
-    def update(self, gradients: Sequence[Tensor], factor: float = 1.0) -> None:
-        """Move the parameters along the mean gradients of a batch, which may be overwritten.
-
-        `factor` is the schedule's, on the rate of this step.
-        """
-        for parameter, gradient, buffers in zip(self.parameters, gradients, self.buffers, strict=True):
+    def update(self, factor: float = 1.0) -> None:
+        """Move the parameters along their gradients. `factor` is the schedule's, on the rate of this step."""
+        for rate, parameter, gradient, *buffers in self._pieces:
             if self.weight_decay:
                 gradient.add_(parameter, alpha=self.weight_decay)
-            parameter.addcmul_(self._direction(gradient, buffers), self.rates, value=-factor)
+            parameter.add_(self._direction(gradient, buffers), alpha=-factor * rate)
 
     def _direction(self, gradient: Tensor, buffers: Sequence[Tensor]) -> Tensor:  # noqa: ARG002
-        """Return what to walk against, in the memory of the gradient or of one of the parameter's buffers."""
+        """Return what to walk against, in the memory of the gradient or of one of its buffers."""
         return gradient
 
 
@@ -98,44 +104,53 @@ class RmsProp(Optimizer):
     BUFFERS = 1
     ALPHA, EPSILON = 0.99, 1e-8
 
-    def __init__(self, parameters: Sequence[Tensor], rates: Tensor, weight_decay: float = 0.0) -> None:
-        super().__init__(parameters, rates, weight_decay)
-        # One denominator after the other lies here: in the cache, and only as large as the largest parameter.
-        self._scratch = torch.empty(max(map(_extent, parameters)), dtype=rates.dtype)
+    def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
+        super().__init__(parameters, gradients, rates, weight_decay)
+        # The denominators of one piece after the other lie here.
+        self._scratch = torch.empty(_PIECE, dtype=parameters.flat.dtype)
 
     def _direction(self, gradient: Tensor, buffers: Sequence[Tensor]) -> Tensor:
         (square,) = buffers
         square.mul_(self.ALPHA).addcmul_(gradient, gradient, value=1 - self.ALPHA)
-        scratch = self._scratch.as_strided(square.shape, square.stride())
-        return gradient.div_(_root(square, scratch).add_(self.EPSILON))
+        return gradient.div_(_root(square, self._scratch[: len(square)]).add_(self.EPSILON))
 
 
 class Adam(Optimizer):
     """m <- 0.9 m + 0.1 g, s <- 0.999 s + 0.001 g^2, direction m' / (sqrt(s') + 1e-8).
 
-    Primes divide by 1 - beta^t at step t (Kingma & Ba 2015, algorithm 1; torch.optim.Adam). Both divisions
-    are moved out to the rate and to epsilon, as in the remark at the end of their section 2.
+    Primes divide by 1 - beta^t at step t (Kingma & Ba 2015, algorithm 1; torch.optim.Adam). The single pass is
+    torch's own, which takes one rate for all: members of equal rates go together.
     """
 
     BUFFERS = 2
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+    _FUSED = staticmethod(torch._fused_adam_)
 
-    def __init__(self, parameters: Sequence[Tensor], rates: Tensor, weight_decay: float = 0.0) -> None:
-        super().__init__(parameters, rates, weight_decay)
-        self._count = 0
-        self._root_correction = 1.0
+    def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
+        super().__init__(parameters, gradients, rates, weight_decay)
+        self._of_rate = {
+            rate: list(zip(*(run for own, run in self.runs if own == rate), strict=True)) for rate, _ in self.runs
+        }
+        self._count = torch.zeros(())
 
-    def update(self, gradients: Sequence[Tensor], factor: float = 1.0) -> None:
+    def update(self, factor: float = 1.0) -> None:
         self._count += 1
-        self._root_correction = math.sqrt(1 - self.BETA2**self._count)
-        super().update(gradients, factor * self._root_correction / (1 - self.BETA1**self._count))
-
-    def _direction(self, gradient: Tensor, buffers: Sequence[Tensor]) -> Tensor:
-        mean, square = buffers
-        mean.lerp_(gradient, 1 - self.BETA1)
-        square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
-        denominator = _root(square, gradient).add_(self.EPSILON * self._root_correction)
-        return torch.div(mean, denominator, out=gradient)
+        for rate, (parameters, gradients, means, squares) in self._of_rate.items():
+            self._FUSED(
+                parameters,
+                gradients,
+                means,
+                squares,
+                [],
+                [self._count] * len(parameters),
+                lr=factor * rate,
+                beta1=self.BETA1,
+                beta2=self.BETA2,
+                weight_decay=self.weight_decay,
+                eps=self.EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
 
 
 class AdamW(Adam):
@@ -144,15 +159,7 @@ class AdamW(Adam):
     Loshchilov & Hutter 2019, algorithm 2; the decay times the rate is that of torch.optim.AdamW.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], rates: Tensor, weight_decay: float = 0.0) -> None:
-        super().__init__(parameters, rates)
-        self._decoupled_decay = weight_decay
-
-    def update(self, gradients: Sequence[Tensor], factor: float = 1.0) -> None:
-        if self._decoupled_decay:
-            for parameter in self.parameters:
-                parameter.addcmul_(parameter, self.rates, value=-factor * self._decoupled_decay)
-        super().update(gradients, factor)
+    _FUSED = staticmethod(torch._fused_adamw_)
 
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = MappingProxyType(

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from winit import datasets, statistics
 from winit.datasets import Data
-from winit.layers import padding
 from winit.losses import loss_of
 from winit.network import Ensemble, Member, Workspace, initialize, seeds_of
 from winit.optimizers import OPTIMIZERS, SCHEDULES, clip_
@@ -181,16 +180,15 @@ class _Batches:
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs (members, features, padded size) and targets (members, 1 or outputs, size), without end."""
+        """Yield inputs (members, features, size) and targets (members, 1 or outputs, size), without end."""
         first = 0
-        filled = padding(self.size)
         members, features = len(self.rows), self.inputs.shape[1]
-        gathered = torch.empty(self.chunk * members * len(filled), features, dtype=self.inputs.dtype)
+        gathered = torch.empty(self.chunk * members * self.size, features, dtype=self.inputs.dtype)
         while True:
             index = self._indices(first, self.chunk)[self.rows].transpose(0, 1)
-            torch.index_select(self.inputs, 0, index[..., filled].reshape(-1), out=gathered)
+            torch.index_select(self.inputs, 0, index.reshape(-1), out=gathered)
             # A view: the products read it as it lies.
-            inputs = gathered.view(self.chunk, members, len(filled), features).mT
+            inputs = gathered.view(self.chunk, members, self.size, features).mT
             targets = self.targets[index].mT.contiguous()
             yield from zip(inputs.unbind(), targets.unbind(), strict=True)
             first += self.chunk
@@ -216,9 +214,13 @@ class Group:
         batches = _Batches(train_x, train_y, spec.batch_size, [member.seed for member in self.members])
         self.batch_size = batches.size
         self.batches = iter(batches)
-        self.workspace = Workspace(self.ensemble, len(padding(batches.size)), batches.size)
-        rates = torch.tensor([member.learning_rate for member in self.members], dtype=dtype)
-        self.optimizer = OPTIMIZERS[spec.optimizer](self.workspace.parameters, rates, spec.weight_decay)
+        self.workspace = Workspace(self.ensemble, batches.size, is_lean=True)
+        self._evaluation: dict[int, Workspace] = {}
+        """By the number of samples of a pass."""
+        rates = torch.tensor([member.learning_rate for member in self.members], dtype=torch.float64)
+        self.optimizer = OPTIMIZERS[spec.optimizer](
+            self.ensemble.packed, self.workspace.packed_gradients, rates, spec.weight_decay
+        )
         self.schedule = SCHEDULES[spec.schedule]
 
     @torch.inference_mode()
@@ -243,15 +245,12 @@ class Group:
         """Make one step, and write the loss of each member on its batch, (members,)."""
         inputs, targets = next(self.batches)
         outputs = self.workspace.forward(inputs)
-        loss, gradient = self.loss.value_and_gradient(outputs[:, :, : self.batch_size], targets)
+        loss, gradient = self.loss.value_and_gradient(outputs, targets)
         losses.copy_(loss)
-        gradient.div_(self.batch_size)
-        if outputs.shape[2] > self.batch_size:
-            outputs[:, :, self.batch_size :] = 0  # repeated samples carry no gradient
-        gradients = self.workspace.backward(outputs)
+        self.workspace.backward(gradient.div_(self.batch_size))
         if self.spec.clip:
-            clip_(gradients, self.spec.clip)
-        self.optimizer.update(gradients, self.schedule(self.step, self.spec.steps))
+            clip_(self.workspace.packed_gradients.tensors, self.spec.clip)
+        self.optimizer.update(self.schedule(self.step, self.spec.steps))
         self.step += 1
 
     @torch.inference_mode()
@@ -263,10 +262,13 @@ class Group:
         for first in range(0, len(x), _CHUNK):
             inputs = torch.tensor(x[first : first + _CHUNK], dtype=self.ensemble.dtype).T
             targets = self.loss.targets(y[first : first + _CHUNK], self.ensemble.dtype)
-            outputs = self.ensemble.outputs(inputs)
+            samples = inputs.shape[1]
+            if samples not in self._evaluation:
+                self._evaluation[samples] = Workspace(self.ensemble, samples, is_training=False, is_lean=True)
+            outputs = self._evaluation[samples].forward(inputs.expand(len(self.members), -1, -1))
             if self.data.is_classification:
                 hits += (outputs.max(dim=1, keepdim=True).indices == targets).sum(dim=(1, 2))
-            loss += self.loss.value_and_gradient(outputs, targets)[0].double() * inputs.shape[1]
+            loss += self.loss.value_and_gradient(outputs, targets)[0].double() * samples
         means: Array = (loss / len(x)).numpy()
         if self.data.is_classification:
             return means, np.where(np.isfinite(means), (hits / len(x)).numpy(), np.nan)
