@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -305,10 +306,10 @@ def test_quantiles_rise_and_lie_within_the_values(activation: str, initializer: 
 
 
 def test_quantiles_of_many_values_are_those_of_a_fair_sample() -> None:
-    """Past 2^18 values a layer only some are kept: layer 1 of gaussian inputs is N(0, 2) all the same."""
+    """Past 2^14 values a layer only some are kept: layer 1 of gaussian inputs is N(0, 2) all the same."""
     signal = measure(_spec(width=512, depth=1), 24, samples=128, backward=False)
     expected = stats.norm.ppf(QUANTILES) * math.sqrt(2)
-    np.testing.assert_allclose(signal.quantiles[:, 0], expected, atol=0.03)
+    np.testing.assert_allclose(signal.quantiles[:, 0], expected, atol=0.15)
 
 
 def test_a_seed_is_measured_the_same_alone_or_in_company() -> None:
@@ -375,10 +376,7 @@ def test_sigmoids_collapse_shows_in_the_variance_over_samples_alone() -> None:
 
 def _hand_made(first: float, last: float, depth: int = 11) -> Signal:
     forward = np.linspace(first, last, depth)[None]
-    nothing = np.zeros((1, depth))
-    return Signal(
-        Spec(depth=depth), (0,), 1, forward, forward, nothing, nothing, nothing, np.zeros((len(QUANTILES), depth))
-    )
+    return replace(measure(Spec(depth=depth, width=1), 1, backward=False), forward_log10=forward)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The signal at initialization: how large activations and gradients are, layer by layer.
+"""The signal at initialization: how large activations and gradients are, layer by layer, and what theory expects.
 
 Forward and backward passes in double precision, second moments carried as logarithms, so that
 networks in which float32 underflows are still measured.
@@ -6,65 +6,147 @@ networks in which float32 underflows are still measured.
 >>> signal = measure(Spec(depth=3, dataset="gaussian"), seeds=2)
 >>> signal.forward_log10.shape
 (2, 3)
+>>> predict(signal).forward.log10.round(2).tolist()
+[0.29, 0.29, 0.29]
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from winit import datasets
+from winit import datasets, laws, theory
+from winit.activations import Activation, activation
+from winit.fields import Refused
+from winit.initializers import LayerShape, scheme
+from winit.initializers.biases import bias_rule
+from winit.layers import EPSILON, RESIDUALS, Branch, Layer, Linear
 from winit.losses import loss_of
 from winit.network import Member, Workspace, initialize, seeds_of
+from winit.queueing import spread
 from winit.seeds import generator
-from winit.spec import Spec
+from winit.spec import OUTPUT_FACTORS, Spec
+from winit.statistics import FLAT, steepest
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 QUANTILES = np.linspace(0.01, 0.99, 21)
 """The quantiles of the pre-activations that are kept, layer by layer."""
+BINS = 60
+_KEPT = 2**14  # values a layer, of all seeds together, from which quantiles and histograms come
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How values are spread in each hidden layer, on edges that all layers share."""
+
+    edges: Array
+    """(BINS + 1,) ascending."""
+    shares: Array
+    """(depth, BINS) of a layer's values in each bin; rows add up to 1 with `zeros` (where apart) and `beyond`."""
+    zeros: Array
+    """(depth,) share of values that are exactly 0."""
+    beyond: Array
+    """(depth,) share outside of the edges, or not finite."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Measurements at initialization, for S seeds and the hidden layers 1 to depth."""
+    """Measurements at initialization, for S seeds and the hidden layers 1 to depth; depth columns.
+
+    A gradient is that of each sample's loss; on data without labels of a N(0, 1) cotangent at the output.
+    """
 
     spec: Spec
     seeds: tuple[int, ...]
-    samples: int
-    """Inputs that were sent through each network."""
+    inputs: theory.Inputs
+    """What was sent through each network."""
+    alignment: float
+    """Mean over seeds and pairs of samples of the squared cosine between their gradients by the outputs."""
     forward_log10: Array
     """(S, depth) log10 of the second moment of the pre-activations over units and samples; -inf where all are 0."""
     backward_log10: Array
-    """(S, depth) log10 of the second moment of the gradient by the pre-activations; likewise.
-
-    Of each sample's loss; on data without labels of a N(0, 1) cotangent at the output.
-    """
+    """(S, depth) log10 of the second moment of the gradient by the pre-activations; likewise."""
+    weight_gradient_log10: Array
+    """(S, depth) log10 of the second moment of the gradient of the mean loss by the weights of a layer; likewise."""
+    activation_log10: Array
+    """(S, depth) log10 of the second moment of the activations; likewise."""
+    pre_activation_mean: Array
+    """(S, depth) over units and samples."""
     activation_mean: Array
     """(S, depth)"""
+    variance_over_units: Array
+    """(S, depth) variance of the activations of a sample from unit to unit, averaged over samples."""
     variance_over_samples: Array
     """(S, depth) variance of an activation from sample to sample, averaged over units."""
+    correlation: Array
+    """(S, depth) cosine between the pre-activations of two samples, averaged over pairs; NaN for one sample."""
     dead_fraction: Array
     """(S, depth) share of units whose derivative is 0 for every sample."""
+    saturated_fraction: Array
+    """(S, depth) share of units and samples with a slope below a twentieth of the activation's steepest."""
+    distinct_rows: Counts
+    """(S, depth) how many units of a layer have weights of their own."""
+    distinct_gradients: Counts
+    """(S, depth) how many have a gradient of their own, by their weights; -1 where gradients are not measured."""
     quantiles: Array
     """(21, depth) of the pre-activations of all seeds together, at `QUANTILES`."""
+    activation_histogram: Histogram
+    """Of the activations of all seeds; edges reach twice as far as the first layer does, 0 is a value as any other."""
+    gradient_histogram: Histogram
+    """Of log10 of the absolute gradient by the pre-activations, of all seeds; zeros apart."""
+
+    @property
+    def samples(self) -> int:
+        """Inputs that were sent through each network."""
+        return self.inputs.second_moments.size
+
+    @property
+    def forward_underflows(self) -> NDArray[np.bool_]:
+        """(S, depth) whether a typical pre-activation is below what float32 holds in full, 2^-126 (all 0: no)."""
+        return _underflows(self.forward_log10)
+
+    @property
+    def backward_underflows(self) -> NDArray[np.bool_]:
+        """(S, depth) whether a typical gradient is."""
+        return _underflows(self.backward_log10)
+
+    @property
+    def overflows(self) -> NDArray[np.bool_]:
+        """(S, depth) whether a typical pre-activation or gradient is beyond float32, 2^128."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.fmax(self.forward_log10, self.backward_log10) / 2 >= 128 * math.log10(2))
+
+
+def _underflows(log10: Array) -> NDArray[np.bool_]:
+    return np.asarray((log10 / 2 < -126 * math.log10(2)) & (log10 > -np.inf))
 
 
 def _second_moment_log10(values: torch.Tensor) -> float:
     """Return log10 of the mean square, scaled so that squares neither underflow nor overflow."""
-    largest = float(values.abs().max())
+    flat = values.flatten()
+    whole = float(torch.dot(flat, flat))
+    if 1e-280 < whole < 1e300:
+        return math.log10(whole / flat.numel())
+    largest = float(flat.abs().max())
     if largest == 0:
         return -np.inf
     if not np.isfinite(largest):
         return np.inf
-    return 2 * float(np.log10(largest)) + float(torch.log10((values / largest).square().mean()))
+    return 2 * math.log10(largest) + float(torch.log10((flat / largest).square().mean()))
 
 
-def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> None:
-    """Send the gradient of each sample's loss, or a N(0, 1) cotangent, from the outputs to the first layer."""
+def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> float:
+    """Send the gradient of each sample's loss, or a N(0, 1) cotangent, from the outputs to the first layer.
+
+    Return the mean squared cosine between the gradients of two samples by the outputs.
+    """
     if datasets.DATASETS[spec.dataset].has_labels:
         data = datasets.load(spec.dataset)
         loss = loss_of(data)
@@ -72,45 +154,329 @@ def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples:
     else:
         source = generator(seed, "cotangent")
         cotangent = torch.empty(outputs.shape, dtype=outputs.dtype).normal_(generator=source)
+    squared = _mean_cosine(cotangent[0], squared=True)
     workspace.backward(cotangent)
+    return squared
+
+
+def _mean_cosine(values: torch.Tensor, *, squared: bool = False) -> float:
+    """Return the mean over pairs of columns (units, samples) of their cosine or its square; 0 columns count in none."""
+    square = values.square().sum(dim=0)
+    # Columns of which squares underflow are scaled first; those beyond all numbers have no direction.
+    if not 1e-280 < float(square.min()) <= float(square.max()) < 1e300:
+        values = values / values.abs().amax(dim=0).clamp_min(5e-324)
+        square = values.square().sum(dim=0)
+    length = square.sqrt_()
+    has_direction = (length > 0) & length.isfinite()
+    count = int(has_direction.sum())
+    if count < 2:
+        return math.nan
+    unit = (values / length)[:, has_direction] if count < len(length) else values / length
+    if squared:
+        gram = unit @ unit.mT if unit.shape[0] < count else unit.mT @ unit
+        whole = float(gram.square().sum())
+    else:
+        whole = float(unit.sum(dim=1).square().sum())
+    return (whole - count) / (count * (count - 1))
+
+
+def _distinct(rows: torch.Tensor) -> int:
+    """Return how many rows (rows, columns) differ from all others before them."""
+    # Rows that differ in their first number differ.
+    first = len(np.unique(rows[:, 0].numpy()))
+    return first if first == len(rows) else len({row.tobytes() for row in rows.add(0.0).numpy()})
+
+
+def _linears(layers: Sequence[Layer]) -> Iterator[Linear]:
+    """Yield the linear layers of a pass in order."""
+    for layer in layers:
+        if isinstance(layer, Branch):
+            yield from _linears(layer.layers)
+        elif isinstance(layer, Linear):
+            yield layer
+
+
+_MOMENTS = (
+    "forward_log10",
+    "backward_log10",
+    "weight_gradient_log10",
+    "activation_log10",
+    "pre_activation_mean",
+    "activation_mean",
+    "variance_over_units",
+    "variance_over_samples",
+    "correlation",
+    "dead_fraction",
+    "saturated_fraction",
+)
+"""The fields of `Signal` that are one number per network and layer."""
+
+
+@dataclass(frozen=True)
+class _One:
+    """What is measured of one network."""
+
+    moments: Array
+    """(11, depth), one row for each of `_MOMENTS`."""
+    distinct: Counts
+    """(2, depth) rows of the weights and of their gradients."""
+    alignment: float
+    kept: tuple[Array, Array]
+    """Pre-activations and gradients, (depth, values) each, a fair sample; NaN fills up layers that have fewer."""
 
 
 @torch.inference_mode()
+def _measure_one(spec: Spec, seed: int, inputs: torch.Tensor, offset: int, stride: int, *, backward: bool) -> _One:
+    torch.set_flush_denormal(True)
+    samples = inputs.shape[2]
+    ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
+    workspace = Workspace(ensemble, samples)
+    outputs = workspace.forward(inputs)
+    moments = np.full((len(_MOMENTS), spec.depth), np.nan)
+    distinct = np.full((2, spec.depth), -1)
+    pre, after = workspace.pre_activations, workspace.activations
+    most = -(-max(spec.widths) * samples // stride)
+    kept = np.full((2, spec.depth, most), np.nan)
+    flat = FLAT * steepest(ensemble.activation)
+    for layer in range(spec.depth):
+        z, a = pre[layer][0], after[layer][0]
+        slope = ensemble.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z))
+        over_units, mean_of_sample = torch.var_mean(a, dim=0, correction=0)
+        over_samples = torch.var(a, dim=1, correction=0)
+        moments[:, layer] = (
+            _second_moment_log10(z),
+            math.nan,
+            math.nan,
+            _second_moment_log10(a),
+            float(z.mean()),
+            float(mean_of_sample.mean()),
+            float(over_units.mean()),
+            float(over_samples.mean()),
+            _mean_cosine(z),
+            float((slope == 0).all(dim=1).double().mean()),
+            float((slope.abs_() < flat).double().mean()),
+        )
+        some = z.flatten()[offset::stride].numpy()
+        kept[0, layer, : len(some)] = some
+        distinct[0, layer] = _distinct(ensemble.weights[layer][0])
+    alignment = math.nan
+    if backward:
+        alignment = _pull_back(workspace, outputs, spec, samples, seed)
+        gradients = workspace.gradients
+        for layer, linear in zip(range(spec.depth), _linears(workspace.layers), strict=False):
+            moments[1, layer] = _second_moment_log10(gradients[layer])
+            moments[2, layer] = _second_moment_log10(linear.gradients[0]) - 2 * math.log10(samples)
+            some = gradients[layer].flatten()[offset::stride].numpy()
+            kept[1, layer, : len(some)] = some
+            distinct[1, layer] = _distinct(linear.gradients[0][0])
+    return _One(moments, distinct, alignment, (kept[0], kept[1]))
+
+
 def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward: bool = True) -> Signal:
     """Measure networks from `seeds` consecutive seeds on a batch of `samples` (default: the spec's batch size).
 
     Without `backward` the gradients are left unmeasured (NaN). Raises `BadInput` for a batch of one sample where
     batch normalization needs more, and as `network.initialize` does.
     """
-    torch.set_flush_denormal(True)
     x = datasets.batch(spec.dataset, spec.inputs, samples or spec.batch_size, spec.seed)
     spec.require_batch(len(x))
     inputs = torch.tensor(x, dtype=torch.float64).T.unsqueeze(0)
     members = seeds_of(spec, seeds)
-    size = (len(members), spec.depth)
-    forward, gradient, mean, spread, dead = (np.full(size, np.nan) for _ in range(5))
-    # A network at a time: memory stays that of one, whatever the number of seeds. What the quantiles
-    # need is a sample of at most 2^18 values a layer.
-    kept: list[list[Array]] = [[] for _ in range(spec.depth)]
-    stride = max(1, len(members) * max(spec.widths) * len(x) // 2**18)
-    for row, seed in enumerate(members):
-        ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
-        workspace = Workspace(ensemble, len(x))
-        outputs = workspace.forward(inputs)
-        for layer in range(spec.depth):
-            z, a = workspace.pre_activations[layer][0], workspace.activations[layer][0]
-            forward[row, layer] = _second_moment_log10(z)
-            mean[row, layer] = float(a.mean())
-            spread[row, layer] = float(a.var(dim=1, correction=0).mean())
-            dead[row, layer] = float((ensemble.activation.derivative(z) == 0).all(dim=1).double().mean())
-            kept[layer].append(z.flatten()[row % stride :: stride].numpy().copy())
-        if backward:
-            _pull_back(workspace, outputs, spec, len(x), seed)
-            for layer in range(spec.depth):
-                gradient[row, layer] = _second_moment_log10(workspace.gradients[layer])
-    with np.errstate(invalid="ignore"):  # beyond all numbers a quantile is NaN
-        quantiles = np.stack([np.quantile(np.concatenate(values), QUANTILES) for values in kept], axis=1)
-    return Signal(spec, members, len(x), forward, gradient, mean, spread, dead, quantiles)
+    stride = -(-len(members) * max(spec.widths) * len(x) // _KEPT)
+
+    def one(numbered: tuple[int, int]) -> _One:
+        row, seed = numbered
+        return _measure_one(spec, seed, inputs, row % stride, stride, backward=backward)
+
+    # A network at a time for each thread: memory stays that of a few, whatever the number of seeds.
+    found = spread(one, list(enumerate(members)))
+    rows = np.stack([network.moments for network in found], axis=1)
+    distinct = np.stack([network.distinct for network in found], axis=1)
+    pre, gradients = (np.concatenate([network.kept[k] for network in found], axis=1) for k in (0, 1))
+    phi = activation(spec.activation)
+    quantiles = np.stack(spread(_quantiles, list(pre)), axis=1)
+    alignment = [network.alignment for network in found if not math.isnan(network.alignment)]
+    moments = dict(zip(_MOMENTS, rows, strict=True))
+    return Signal(
+        spec,
+        members,
+        theory.Inputs.of(x.astype(np.float64)),
+        float(np.mean(alignment)) if alignment else 0.0,
+        **moments,
+        distinct_rows=distinct[0],
+        distinct_gradients=distinct[1],
+        quantiles=quantiles,
+        activation_histogram=_activation_histogram(phi, pre),
+        gradient_histogram=_gradient_histogram(gradients),
+    )
+
+
+def _quantiles(values: Array) -> Array:
+    """Return the quantiles of what is not NaN (N,), by linear interpolation; NaN beyond all numbers."""
+    ordered = np.sort(values)  # NaN last
+    ordered = ordered[: len(ordered) - int(np.isnan(values).sum())]
+    if not len(ordered):
+        return np.full(len(QUANTILES), np.nan)
+    place = QUANTILES * (len(ordered) - 1)
+    low = place.astype(int)
+    with np.errstate(invalid="ignore"):
+        below, above = ordered[low], ordered[np.minimum(low + 1, len(ordered) - 1)]
+        found: Array = below + (place - low) * (above - below)
+    return found
+
+
+def _counted(values: Array, low: float, high: float, *, is_log: bool) -> Histogram:
+    """Return the histogram of values (depth, N), NaN for none; of log10 of their size where `is_log`."""
+    edges = np.linspace(low, high, BINS + 1)
+    count = np.maximum(1, (~np.isnan(values)).sum(axis=1))[:, None]
+    zeros = (values == 0).sum(axis=1) / count[:, 0]
+
+    def row(line: Array) -> Array:
+        if is_log:
+            with np.errstate(divide="ignore"):
+                line = np.log10(np.abs(line))
+        inside = torch.from_numpy(line)
+        inside = inside[(inside >= low) & (inside <= high)]
+        shares: Array = torch.histc(inside, BINS, low, high).numpy()
+        return shares
+
+    shares = np.stack(spread(row, list(values))) / count
+    total = shares.sum(axis=1) + (zeros if is_log else 0.0)
+    return Histogram(edges, shares, zeros, np.clip(1 - total, 0.0, 1.0))
+
+
+def _activation_histogram(phi: Activation, pre_activations: Array) -> Histogram:
+    values = np.stack(spread(phi.values, list(pre_activations)))
+    first = values[0][np.isfinite(values[0])]
+    reach = 2 * float(np.quantile(np.abs(first), 0.99)) if len(first) else 0.0
+    reach = reach if 0 < reach < 1e300 else 1.0
+    is_positive = not (values < 0).any()
+    return _counted(values, 0.0 if is_positive else -reach, reach, is_log=False)
+
+
+def _gradient_histogram(gradients: Array) -> Histogram:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        largest = np.log10(np.nanmax(np.where(np.isfinite(gradients), np.abs(gradients), 0.0), axis=1))
+    sizes = largest[np.isfinite(largest)]
+    low, high = (float(sizes.min()) - 4, float(sizes.max())) if len(sizes) else (-4.0, 0.0)
+    return _counted(gradients, low, high, is_log=True)
+
+
+# Theory
+
+
+def _layer_law(spec: Spec, shape: LayerShape) -> theory.LayerLaw:
+    """Return what theory knows of a layer. Raises `Refused` where it knows nothing."""
+    bound = scheme(spec.initializer)
+    law = bound.law(shape)
+    if bound.is_data_dependent:
+        raise Refused(
+            "an initializer that does not look at the data: theory has no law of weights that are fitted to it"
+        )
+    if bound.rule.matrices is not None and not isinstance(law, laws.Sparse):
+        raise Refused("weights that are drawn independently: theory has nothing to say of those with a pattern")
+    if law.mean != 0:
+        raise Refused(f"weights of mean 0, not {law.mean:.3g}: theory's pre-activations average over either sign")
+    rule = bias_rule(spec.bias)
+    own = bound.bias(shape) if rule.record.name == "scheme" else None
+    bias = rule.record.law(**rule.values) if rule.record.law is not None else own
+    if bias is not None and bias.mean != 0:
+        raise Refused(f"biases of mean 0, not {bias.mean:.3g}: theory's pre-activations average over either sign")
+    factor = OUTPUT_FACTORS[spec.output] if shape.is_output else 1.0
+
+    def log_variance(deviation: float) -> float:
+        return 2 * math.log(deviation) if deviation > 0 else -math.inf
+
+    return theory.LayerLaw(
+        shape.fan_in,
+        shape.fan_out,
+        log_variance(law.standard_deviation * factor),
+        log_variance(bias.standard_deviation if bias is not None else 0.0),
+    )
+
+
+def predict(signal: Signal) -> theory.Prediction:
+    """Return what theory expects of the networks that were measured, from the second moments of their inputs.
+
+    Its gradients end, in the last hidden layer, at the median that was measured. Raises `Refused` with the reason
+    where theory has nothing to say: weights with a mean, with a pattern, or fitted to the data; constant biases.
+    """
+    found = prediction(signal.spec, signal.inputs, signal.alignment)
+    return found.anchored(float(np.median(signal.backward_log10[:, -1])))
+
+
+def prediction(spec: Spec, inputs: theory.Inputs, alignment: float = 0.0) -> theory.Prediction:
+    """Return what theory expects of a network, where the gradient by the outputs has second moment 1.
+
+    Raises `Refused` as `predict` does.
+    """
+    residual = RESIDUALS.get(spec.residual)
+    return theory.predict(
+        activation(spec.activation),
+        [_layer_law(spec, shape) for shape in spec.layer_shapes()],
+        inputs,
+        blocks=theory.Blocks(spec.normalization, EPSILON, residual.scale(spec.depth) if residual else None),
+        is_orthogonal=isinstance(scheme(spec.initializer).law(spec.layer_shapes()[0]), laws.Orthogonal),
+        alignment=alignment,
+    )
+
+
+def place(spec: Spec) -> tuple[float, float]:
+    """Return sigma_w and sigma_b of the last hidden layer: where the network lies in the phase diagram.
+
+    Raises `Refused` as `predict` does.
+    """
+    law = _layer_law(spec, spec.layer_shapes()[-2])
+    return math.exp((math.log(law.fan_in) + law.log_weight_variance) / 2), math.exp(law.log_bias_variance / 2)
+
+
+# Verdicts
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One of the two rules of a good start, and whether a network keeps it."""
+
+    name: str
+    is_kept: bool
+    number: float
+    """What decides: |mean| over root mean square; or the factor on the second moment from first to last layer."""
+    sentence: str
+
+
+_LARGEST_MEAN = 0.1
+"""Activations have mean 0 where their mean is below this share of their root mean square, in every layer."""
+_LARGEST_FACTOR = 2.0
+
+
+def zero_mean(signal: Signal) -> Rule:
+    """Return whether activations have mean zero in every layer: the first rule of Glorot & Bengio 2010, section 4.2."""
+    root = np.exp(np.median(signal.activation_log10, axis=0) / 2 * math.log(10))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.abs(np.median(signal.activation_mean, axis=0)) / root
+    name = "Activations have mean zero"
+    if not np.isfinite(share).any():
+        return Rule(
+            name, False, math.nan, "There is no mean to speak of: no layer has activations that are finite and not 0."
+        )
+    layer = int(np.nanargmax(np.where(np.isfinite(share), share, np.nan)))
+    number = float(share[layer])
+    is_kept = number <= _LARGEST_MEAN
+    where = "in every layer" if is_kept else f"in layer {layer + 1}"
+    size = f"at most {number:.2g}" if is_kept else f"{number:.2g}"
+    return Rule(name, is_kept, number, f"The mean of the activations is {size} of their root mean square {where}.")
+
+
+def equal_variance(signal: Signal) -> Rule:
+    """Return whether the second moment stays within a factor of 2 from the first hidden layer to the last."""
+    whole = over_depth(signal)
+    name = "The variance is the same in every layer"
+    return Rule(name, 1 / _LARGEST_FACTOR <= whole <= _LARGEST_FACTOR, whole, verdict(signal))
+
+
+def rules(signal: Signal) -> tuple[Rule, Rule]:
+    """Return the verdicts on both rules."""
+    return zero_mean(signal), equal_variance(signal)
 
 
 def power(log10: float) -> float:

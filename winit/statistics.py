@@ -27,7 +27,7 @@ SAMPLES = 64
 """At most this many training samples are sent through."""
 _COUNTED = 1024
 """A histogram counts at most about this many values of a layer, evenly spread."""
-_FLAT = 0.05
+FLAT = 0.05
 """A unit is saturated on a sample where its slope is below this share of the activation's steepest."""
 
 
@@ -155,7 +155,7 @@ def measure(
         double.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs()
         for z, a in zip(workspace.pre_activations, workspace.activations, strict=True)
     ]
-    flat = _FLAT * steepest(double.activation)
+    flat = FLAT * steepest(double.activation)
     weights = double.weights[:-1]
     if before is None:
         ratio = np.full((double.members, len(weights)), np.nan)

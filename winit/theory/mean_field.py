@@ -6,7 +6,7 @@ Poole et al. 2016 (arXiv:1606.05340), eq. 3 to 5: the maps of length and correla
 >>> from winit.activations import activation
 >>> field = mean_field(activation("tanh"), 1.5, 0.2)
 >>> field.regime, round(field.chi_1, 3), round(field.c_star, 3)
-('chaotic', 1.2, 0.374)
+('chaotic', 1.101, 0.497)
 """
 
 from __future__ import annotations

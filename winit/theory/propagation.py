@@ -13,11 +13,13 @@ The error. Let y = ln q' of one sample. A layer of n units replaces E phi^2 by a
     y' = F(y) + w e,   Var e = kappa / n,   kappa = E phi^4 / (E phi^2)^2 - 1,
 
 where w is the share of the weights in q' (biases do not fluctuate with the signal) and F' = w d ln E phi^2 / d ln q.
-With kappa / n in place of ln(1 + kappa / n), which moment-matched log-normal factors have, variances add up as Var y' = F'^2 Var y + w^2 kappa / n, and, by the second order of F and of
-the logarithm, E y' = F(E y) + F'' Var y / 2 - w^2 kappa / (2 n). The average over n measured units adds 2 / n to the
-variance and -1 / n to the mean. Backward, ln g = ln g' + ln E phi'^2 (y) + e with Var e = kappa' / n, where
-kappa' = 3 E phi'^4 / (E phi'^2)^2 - 1, because the vector that comes back through W^T is Gaussian too; the
-deviations of y in all layers on the way enter by d ln E phi'^2 / d ln q, together with their covariance with e.
+To leading order in 1/n variances add up as Var y' = F'^2 Var y + w^2 kappa / n, and, by the second order of F and
+of the logarithm, E y' = F(E y) + F'' Var y / 2 - w^2 kappa / (2 n). (The code has ln(1 + kappa / n) for kappa / n,
+the variance of the logarithm of a log-normal factor, which serves narrow layers too.) The average over n measured
+units adds 2 / n to the variance and -1 / n to the mean. Backward, ln g = ln g' + ln E phi'^2 (y) + e with
+Var e = kappa' / n, where kappa' = 3 E phi'^4 / (E phi'^2)^2 - 1, because the vector that comes back through W^T is
+Gaussian too; the deviations of y in all layers on the way enter by d ln E phi'^2 / d ln q, together with their
+covariance with e.
 
 Samples. Two samples of correlation c share weights, and so errors: kappa becomes Cov(phi(u)^2, phi(v)^2) over
 (E phi^2)^2. With V and C the variance and covariance of their logarithms, the variance of that of the average over B is
@@ -33,7 +35,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class LayerLaw:
 class Blocks:
     """What stands between the linear layers beside the activation."""
 
-    normalization: Literal["none", "batch", "layer", "rms"] = "none"
+    normalization: str = "none"
+    """none, batch, layer or rms."""
     epsilon: float = 0.0
     """What a normalization adds to the variance."""
     branch_scale: float | None = None
