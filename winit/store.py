@@ -144,7 +144,7 @@ class Store:
             connection.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", rows)
             self._trim(connection)
             connection.execute("COMMIT")
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.executescript("PRAGMA incremental_vacuum")  # execute would take one page's step of it
             self.problem = None if self.problem == f"The results store {_FOR_NOW}." else self.problem
 
         if rows and not self._is_read_only:
