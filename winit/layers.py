@@ -141,27 +141,31 @@ class Linear:
         self._inputs = self._delta = self._outputs
         self._below = below
         # What NumPy sees of them.
-        self._w, self._z, self._h, self._d = (t.numpy() for t in (weight, self._outputs, self._inputs, self._delta))
-        self._of_w = self.gradients[0].numpy()
+        self._w, self._z, self._of_w, self._of_b = (t.numpy() for t in (weight, self._outputs, *self.gradients))
+        self._w_transposed = self._w.transpose(0, 2, 1)
+        self._h = self._h_transposed = self._d = self._z
         self._into = None if below is None else below.numpy()
+        self._ones = np.ones((samples, 1), dtype=self._w.dtype)
+        self._is_torch_faster = samples % _LANES == 0 and min(weight.shape[1:]) >= _TORCH_FROM
 
     def forward(self, h: Tensor) -> Tensor:
         if h is not self._inputs:
             self._inputs, self._h = h, h.numpy()
+            self._h_transposed = self._h.transpose(0, 2, 1)
         np.matmul(self._w, self._h, out=self._z)
         return self._outputs.add_(self.bias)
 
     def backward(self, delta: Tensor) -> Tensor:
         if delta is not self._delta:
             self._delta, self._d = delta, delta.numpy()
-        if self._d.shape[2] % _LANES == 0 and min(self._of_w.shape[1:]) >= _TORCH_FROM:
+        if self._is_torch_faster:
             torch.bmm(delta, self._inputs.mT, out=self.gradients[0])
         else:
-            np.matmul(self._d, self._h.transpose(0, 2, 1), out=self._of_w)
-        torch.sum(delta, dim=2, keepdim=True, out=self.gradients[1])
+            np.matmul(self._d, self._h_transposed, out=self._of_w)
+        np.matmul(self._d, self._ones, out=self._of_b)
         if self._below is None or self._into is None:
             return delta
-        np.matmul(self._w.transpose(0, 2, 1), self._d, out=self._into)
+        np.matmul(self._w_transposed, self._d, out=self._into)
         return self._below
 
 
