@@ -11,7 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +21,19 @@ import plotly.graph_objects as go
 from winit import __version__, budget, comparison, distributions, export, permalink, signal, store, theory, training
 from winit.activations import ACTIVATIONS, activation
 from winit.datasets import DATASETS
-from winit.fields import BadInput, Choice, Declared, Field, Integer, Several, Text, declare, fields_of, nearest
+from winit.fields import (
+    BadInput,
+    Choice,
+    Declared,
+    Field,
+    Integer,
+    Refused,
+    Several,
+    Text,
+    declare,
+    fields_of,
+    nearest,
+)
 from winit.figures import distributions as figures
 from winit.figures import saving
 from winit.figures.palette import LIGHT
@@ -47,6 +59,16 @@ class _Code(Declared):
     """Which framework the code is for."""
 
     framework: str = declare("torch", Choice(FRAMEWORKS), label="Framework", help="Whose code is written.")
+
+
+@dataclass(frozen=True)
+class _Theory(Declared):
+    """Where in the phase diagram."""
+
+    sigma_w: float = declare(
+        1.0, theory.SIGMA, label="sigma_w", help="Root of fan_in times the variance of the weights."
+    )
+    sigma_b: float = declare(0.0, theory.SIGMA, label="sigma_b", help="Standard deviation of the biases.")
 
 
 @dataclass(frozen=True)
@@ -182,13 +204,40 @@ def _translate(spec: Spec, knobs: DistributionsKnobs) -> dict[str, Any]:
     return {**vars(chosen), **vars(explain(chosen, knobs.shape(spec)))}
 
 
-_NO_THEORY = "not computed in this version"
+def _courses(
+    found: signal.Signal,
+) -> tuple[Callable[[str, int], dict[str, Any]], Callable[[int], float | None], str | None]:
+    """Return what theory says of a direction and layer, of the correlation in a layer, and why it says nothing."""
+    try:
+        expected = signal.predict(found)
+    except Refused as refusal:
+        why = f"theory needs {refusal}"
+        names = ("theory", "theory_median", "theory_low", "theory_high", "log10_theory", "log10_theory_median")
+        return lambda direction, layer: {**dict.fromkeys(names), "theory_reason": why}, lambda layer: None, why
+
+    def of(direction: str, layer: int) -> dict[str, Any]:
+        course = {"forward": expected.forward, "backward": expected.backward}[direction]
+        lines = {
+            "theory": course.log10,
+            "theory_median": course.median_log10,
+            "theory_low": course.low_log10,
+            "theory_high": course.high_log10,
+        }
+        values: dict[str, Any] = {name: signal.power(float(line[layer])) for name, line in lines.items()}
+        values |= {f"log10_{name}": float(lines[name][layer]) for name in ("theory", "theory_median")}
+        if not all(math.isfinite(value) for value in values.values()):
+            is_nothing = values["log10_theory"] == -math.inf
+            values["theory_reason"] = "every value is 0" if is_nothing else "beyond double precision"
+        return values
+
+    return of, lambda layer: float(expected.correlation[layer]), None
 
 
 def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
     found = signal.measure(spec, knobs.seeds)
+    expected, expected_correlation, no_theory = _courses(found)
 
-    def moments(log10: np.ndarray[Any, np.dtype[np.float64]], layer: int) -> dict[str, Any]:
+    def moments(direction: str, log10: np.ndarray[Any, np.dtype[np.float64]], layer: int) -> dict[str, Any]:
         values = log10[:, layer]
         low, high = (float(value) for value in np.quantile(values, (0.1, 0.9), method="nearest"))
         middle = float(np.median(values))
@@ -197,11 +246,7 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
             "low": signal.power(low),
             "high": signal.power(high),
             "log10_measured": middle,
-            "theory": None,
-            "theory_low": None,
-            "theory_high": None,
-            "log10_theory": None,
-            "theory_reason": _NO_THEORY,
+            **expected(direction, layer),
         }
         if not math.isfinite(middle):
             result["reason"] = "every value is 0" if middle < 0 else "left the finite numbers"
@@ -209,27 +254,61 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
             result["reason"] = "beyond double precision; the logarithm is right"
         return result
 
+    def medians(layer: int) -> dict[str, Any]:
+        names = ("pre_activation_mean", "activation_mean", "variance_over_units", "variance_over_samples")
+        shares = ("dead_fraction", "saturated_fraction")
+        values = {name: float(np.median(getattr(found, name)[:, layer])) for name in names + shares}
+        correlation = float(np.median(found.correlation[:, layer]))
+        apart = {"correlation": "one sample, or no values that are finite and not 0"} if math.isnan(correlation) else {}
+        if not all(math.isfinite(value) for value in values.values()):
+            values["reason"] = "beyond double precision"  # type: ignore[assignment]
+        return {**values, "correlation": correlation, **({"reasons": apart} if apart else {})}
+
     layers = [
         {
             "layer": layer + 1,
-            "forward": moments(found.forward_log10, layer),
-            "backward": moments(found.backward_log10, layer),
-            "activation_mean": float(np.median(found.activation_mean[:, layer])),
-            "variance_over_samples": float(np.median(found.variance_over_samples[:, layer])),
-            "dead_fraction": float(np.median(found.dead_fraction[:, layer])),
-            "saturated_fraction": None,
-            "saturated_reason": _NO_THEORY,
-            **(
-                {"reason": "beyond double precision"}
-                if not np.isfinite(
-                    [np.median(found.activation_mean[:, layer]), np.median(found.variance_over_samples[:, layer])]
-                ).all()
-                else {}
-            ),
+            "forward": moments("forward", found.forward_log10, layer),
+            "backward": moments("backward", found.backward_log10, layer),
+            **medians(layer),
+            "theory_correlation": expected_correlation(layer),
+            **({"theory_reason": no_theory} if no_theory else {}),
+            "distinct_rows": int(np.median(found.distinct_rows[:, layer])),
+            "distinct_gradients": int(np.median(found.distinct_gradients[:, layer])),
+            "float32_underflows": {
+                "forward": float(found.forward_underflows[:, layer].mean()),
+                "backward": float(found.backward_underflows[:, layer].mean()),
+            },
         }
         for layer in range(spec.depth)
     ]
-    return {"seeds": found.seeds, "samples": found.samples, "layers": layers, "verdict": signal.verdict(found)}
+    rules = [_explained_rule(rule) for rule in signal.rules(found)]
+    return {
+        "seeds": found.seeds,
+        "samples": found.samples,
+        "layers": layers,
+        "verdict": signal.verdict(found),
+        "rules": rules,
+    }
+
+
+def _explained_rule(rule: signal.Rule) -> dict[str, Any]:
+    reason = {} if math.isfinite(rule.number) else {"reason": rule.sentence}
+    return {"rule": rule.name, "is_kept": rule.is_kept, "number": rule.number, "sentence": rule.sentence, **reason}
+
+
+def _theory(spec: Spec, knobs: _Theory) -> dict[str, Any]:
+    found = theory.mean_field(activation(spec.activation), knobs.sigma_w, knobs.sigma_b)
+    fixed = [
+        {"q": p.q, "chi_1": p.chi_1, "chi_parallel": p.chi_parallel, "is_stable": p.is_stable}
+        for p in found.fixed_points
+    ]
+    numbers = {
+        field.name: getattr(found, field.name)
+        for field in fields(found)
+        if field.name not in ("fixed_points", "reasons")
+    }
+    reasons = {name: "infinite" for name, value in numbers.items() if isinstance(value, float) and math.isinf(value)}
+    return {**numbers, "fixed_points": fixed, "reasons": {**reasons, **found.reasons}}
 
 
 def _members(history: training.History) -> list[dict[str, Any]]:
@@ -383,6 +462,7 @@ COMMANDS: Mapping[str, Command] = {
     "catalogue": Command("the initializers, activations, data sets and fields", (_Catalogue,), lambda _: _catalogue()),
     "distributions": Command("what initializers draw", (Spec, DistributionsKnobs, _Saved), _distributions),
     "signal": Command("how large activations and gradients are, by layer", (Spec, SignalKnobs), _signal),
+    "theory": Command("what endless depth does, by mean-field theory", (Spec, _Theory), _theory),
     "train": Command("a network learning, step by step", (Spec, TrainKnobs, _Recording), _train),
     "compare": Command("several initializers against each other", (Spec, CompareKnobs, _Recording), _compare),
     "translate": Command("which law a framework really draws", (Spec, DistributionsKnobs), _translate),

@@ -365,7 +365,7 @@ def _gradient_histogram(gradients: Array) -> Histogram:
 # Theory
 
 
-def _layer_law(spec: Spec, shape: LayerShape) -> theory.LayerLaw:
+def layer_law(spec: Spec, shape: LayerShape) -> theory.LayerLaw:
     """Return what theory knows of a layer. Raises `Refused` where it knows nothing."""
     bound = scheme(spec.initializer)
     law = bound.law(shape)
@@ -413,7 +413,7 @@ def prediction(spec: Spec, inputs: theory.Inputs, alignment: float = 0.0) -> the
     residual = RESIDUALS.get(spec.residual)
     return theory.predict(
         activation(spec.activation),
-        [_layer_law(spec, shape) for shape in spec.layer_shapes()],
+        [layer_law(spec, shape) for shape in spec.layer_shapes()],
         inputs,
         blocks=theory.Blocks(spec.normalization, EPSILON, residual.scale(spec.depth) if residual else None),
         is_orthogonal=isinstance(scheme(spec.initializer).law(spec.layer_shapes()[0]), laws.Orthogonal),
@@ -426,7 +426,7 @@ def place(spec: Spec) -> tuple[float, float]:
 
     Raises `Refused` as `predict` does.
     """
-    law = _layer_law(spec, spec.layer_shapes()[-2])
+    law = layer_law(spec, spec.layer_shapes()[-2])
     return math.exp((math.log(law.fan_in) + law.log_weight_variance) / 2), math.exp(law.log_bias_variance / 2)
 
 

@@ -25,6 +25,7 @@ from winit.theory.gaussian import (
     second_moment_of_slope,
 )
 from winit.theory.mean_field import (
+    SIGMA,
     EdgeCurve,
     FixedPoint,
     MeanField,
@@ -39,7 +40,7 @@ from winit.theory.mean_field import (
 )
 from winit.theory.propagation import Blocks, Course, Inputs, LayerLaw, Prediction, predict
 
-__all__ = ["TORCH_GAINS", "Blocks", "Course", "EdgeCurve", "FixedPoint", "Inputs", "LayerLaw", "MeanField"]
+__all__ = ["SIGMA", "TORCH_GAINS", "Blocks", "Course", "EdgeCurve", "FixedPoint", "Inputs", "LayerLaw", "MeanField"]
 __all__ += ["PhaseDiagram", "Prediction", "closed_covariances", "predict"]
 __all__ += ["correlation_map", "covariance", "covariance_of_slopes", "edge_curve", "edge_of_chaos", "fixed_points"]
 __all__ += ["gain", "gaussian_mean", "length_map", "length_slope", "mean_field", "phase_diagram", "product_mean"]
