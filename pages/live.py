@@ -4,8 +4,8 @@ from winit.lenses import TrainKnobs
 from winit.ui import frame, live
 
 page = frame.open_page("live", TrainKnobs)
-run = live.current_run(page)
-if run is not None:
-    live.show_answer(page, run)
-    live.show_controls(page, run)
-    live.show_run(page, run)
+live.show_row(page)
+session = live.current_recording(page)
+if session is not None:
+    live.show_player(page, session)
+    live.show_moment(page, session)

@@ -26,7 +26,6 @@ from winit.lenses import CompareKnobs, DistributionsKnobs
 from winit.network import Member
 from winit.spec import Spec
 from winit.training import History, Snapshot, Training, train
-from winit.ui import answers
 
 CONFIG = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 MODES = [("light", LIGHT), ("dark", DARK)]
@@ -343,9 +342,13 @@ def test_a_run_can_be_drawn_from_its_first_step(initializer: str, dataset: str) 
 
     for _ in range(2):
         next(run)
-        training_figures.loss_curves(run.snapshots, look, data.constant_loss, 6, LIGHT)
-        training_figures.score_curves(run.snapshots, look, data.chance, 6, LIGHT, data.measure)
-        training_figures.layers(run.measure_layers(), look, LIGHT)
+        layers = run.measure_layers()
+        training_figures.layers(layers, [look], LIGHT)
+        training_figures.layers(layers, [look, look], LIGHT)
+        training_figures.updates(layers, [look, look], LIGHT)
+        training_figures.shares(layers, [look, look], LIGHT)
+        for spread in (layers.weights, layers.activations, layers.gradients):
+            training_figures.histogram(spread, 3, [look, look], "Layer 3", LIGHT)
         match DATASETS[dataset].view:
             case "board":
                 shown = run.probabilities(data.test_x[: training_figures.BOARD_SAMPLES])[0]
@@ -369,7 +372,7 @@ def test_what_is_missing_in_every_layer_is_said_for_both() -> None:
     """From zeros neither activations nor gradients can be drawn on a log axis: two notes, not one on the other."""
     run = train(Spec(depth=3, width=8, steps=1, initializer="zeros"), 1)
     look = styles(["zeros"], LIGHT)["zeros"]
-    chart = training_figures.layers(run.measure_layers(), look, LIGHT)
+    chart = training_figures.layers(run.measure_layers(), [look], LIGHT)
     notes = [note for note in chart.layout.annotations if "in every layer" in note.text]
     assert [note.text.split()[0] for note in notes] == ["activations", "gradients"]
     assert abs(notes[0].y - notes[1].y) * (style.SMALL_HEIGHT - 78) >= 17
@@ -572,14 +575,6 @@ def test_a_short_dip_does_not_press_the_axis_of_a_score() -> None:
     assert training_figures.score_axis(scores, R_SQUARED)["range"][0] < -0.9
 
 
-def test_the_axis_of_the_loss_is_not_that_of_what_diverged() -> None:
-    losses = np.array([[2.0, 1e30, np.nan], [1.0, 0.5, 0.2]])
-    for rows, top in ((losses, 1.0), (losses[:1], 2.0)):
-        snapshots = _snapshots(np.zeros_like(rows), rows)
-        chart = training_figures.loss_curves(snapshots, HE, 1.0, 2, LIGHT)
-        assert chart.layout.yaxis.range[1] == pytest.approx(1.08 * top, rel=0.05)
-
-
 def _snapshots(scores: np.ndarray, losses: np.ndarray) -> list[Snapshot]:
     """Return the steps of a run from scores and losses, (members, steps)."""
     left = tuple(None if np.isfinite(row).all() else 3 for row in losses)
@@ -593,34 +588,28 @@ REGRESSION_SCORES = np.array([[-9.0, -0.4, 0.2, 0.5, 0.8, 0.9], [0.0, -0.1, 0.1,
 REGRESSION_LOSSES = np.array([[10, 1.4, 0.8, 0.5, 0.2, 0.1], [1, 1.1, 0.9, np.nan, np.inf, np.nan]])
 
 
-def test_the_curves_of_a_regression_say_r_squared() -> None:
-    snapshots = _snapshots(REGRESSION_SCORES, REGRESSION_LOSSES)
-    chart = training_figures.score_curves(snapshots, HE, 0.0, 5, LIGHT, R_SQUARED)
-    said = _texts(chart)
-    assert "Test R²" in said
-    assert "the mean" in said
-    assert "accuracy" not in chart.to_json()
-    assert "chance" not in said
-    assert chart.data[0].hovertext[1] == "run 1, step 1<br>test R² −0.400"
-    assert chart.layout.yaxis.range[0] == pytest.approx(-1.04)
-    training_figures.loss_curves(snapshots, HE, 1.0, 5, LIGHT)
-    classes = training_figures.score_curves(_snapshots(*np.full((2, 1, 2), 0.5)), HE, 0.1, 5, LIGHT, ACCURACY)
-    assert {"Test accuracy", "chance"} <= {note.text for note in classes.layout.annotations}
-    assert classes.data[0].hovertext[0] == "run 1, step 0<br>test accuracy 50.0%"
-
-
-def test_the_answer_of_train_says_what_is_scored() -> None:
-    data = _regression(1)
-    losses = REGRESSION_LOSSES * data.constant_loss
-    snapshots = _snapshots(REGRESSION_SCORES, losses)
-    start = answers.training(snapshots[:1], "he_normal", data, 5)
-    assert "always predicting the mean costs" in start
-    said = answers.training(snapshots[1:2], "he_normal", data, 5)
-    assert "1 of 2 worse than predicting the mean" in said
-    assert "median test R² −0.25, from" in said
-    end = answers.training(snapshots, "he_normal", data, 5)
-    assert "1 of 2 learned and 1 of 2 :red[**diverged**], median test R² 0.90, from" in end
-    assert "guessing the class frequencies" in answers.training(snapshots[:1], "he_normal", load("wine"), 5)
+def test_the_figures_of_a_step_show_its_numbers() -> None:
+    run = train(Spec(depth=4, width=8, steps=3, activation="tanh"), 2, every=1, layer_statistics=True)
+    layers = [snapshot.layers for snapshot in run][-1]
+    assert layers is not None
+    names = ["he_normal", "glorot_normal"]
+    looks = list(styles(names, LIGHT).values())
+    lines = training_figures.layers(layers, looks, LIGHT).data
+    assert len(lines) == 4
+    np.testing.assert_array_equal(lines[0].y, layers.activations.deviation[0])
+    np.testing.assert_array_equal(lines[3].y, layers.gradients.deviation[1])
+    ratios = training_figures.updates(layers, looks, LIGHT).data
+    np.testing.assert_array_equal([line.y for line in ratios], 10**layers.update_ratio_log10)
+    dead, saturated = training_figures.shares(layers, looks[:1], LIGHT).data
+    np.testing.assert_array_equal([dead.y, saturated.y], [layers.dead_fraction[0], layers.saturated_fraction[0]])
+    chart = training_figures.histogram(layers.activations, 2, looks, "Activations", LIGHT)
+    for member, bars in enumerate(chart.data):
+        counts = layers.activations.counts[member, 1]
+        np.testing.assert_allclose(bars.y, counts / counts.sum())
+        low, high = layers.activations.low[member, 1], layers.activations.high[member, 1]
+        assert bars.x[0] - bars.width[0] / 2 == pytest.approx(low)
+        assert bars.x[-1] + bars.width[-1] / 2 == pytest.approx(high)
+        assert names[member] in bars.hovertext[0]
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])

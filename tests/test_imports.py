@@ -41,6 +41,7 @@ RANKS = {
     "winit.budget": 8,
     "winit.comparison": 8,
     "winit.permalink": 8,
+    "winit.recording": 8,
     "winit.store": 9,
     "winit.sweep": 10,
 }

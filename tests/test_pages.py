@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -21,8 +22,11 @@ from winit.initializers import FRAMEWORKS, LayerShape
 from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.lenses import DistributionsKnobs
 from winit.optimizers import OPTIMIZERS, SCHEDULES
+from winit.recording import unpack
 from winit.spec import Spec
+from winit.training import dense_steps, train
 from winit.translator import TRANSLATIONS, explain
+from winit.ui.live.presets import PRESETS
 from winit.ui.pages import PAGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +88,29 @@ def stands(at: AppTest, slug: str) -> None:
     """Assert that the page shows its question and no exception."""
     assert not at.exception, [found.message for found in at.exception]
     assert [found.value for found in at.title] == [PAGES[slug].lens.question]
+
+
+def answer(at: AppTest) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what the page last gave the player: header and arrays."""
+    (found,) = [found.proto for found in at.get("bidi_component") if found.proto.component_name == "winit_player"]
+    return unpack(found.bytes)
+
+
+def ask(at: AppTest, wanted: object) -> AppTest:
+    """Run the page as if the player had asked for something."""
+    at.session_state["player"] = {"want": wanted}
+    return at.run()
+
+
+def play(at: AppTest, frames: int) -> dict[str, Any]:
+    """Let the player ask for its next frames, until it has so many; return the last header."""
+    for _ in range(100):
+        header, _ = answer(at)
+        have = header["first"] + header["count"]
+        if have >= frames:
+            return header
+        ask(at, {"run": header["run"], "have": have, "n": min(64, frames - have)})
+    raise AssertionError("the frames do not come")
 
 
 def network(at: AppTest) -> Spec:
@@ -718,7 +745,8 @@ def way_out(at: AppTest, slug: str) -> None:
     stands(at, slug)
     assert not refusals(at)
     assert not problems(at)
-    assert charts(at) or slug == "compare"
+    assert slug != "live" or answer(at)[0]["count"] == 1
+    assert charts(at) or slug != ""
 
 
 @pytest.mark.parametrize("slug", ["live", "compare"])
@@ -791,10 +819,11 @@ def test_train_at_the_borders_of_the_fields(query: dict[str, str]) -> None:
     stands(at, "live")
     assert not problems(at)
     assert not refusals(at)
-    for step in (1, 2, 3, 4):
-        at.button(key="step").click().run()
-        stands(at, "live")
-        assert caption(at, "Step").startswith(f"Step {step} of 4.")
+    header, _ = answer(at)
+    assert header["scene"]["steps"] == [0, 1, 2, 3, 4]
+    header = play(at, 5)
+    stands(at, "live")
+    assert (header["total"], header["at"]) == (5, 4)
 
 
 @pytest.mark.parametrize("query", [BORDERS[1], BORDERS[6], BORDERS[7], BORDERS[9]], ids=str)
@@ -818,11 +847,14 @@ def test_every_data_set_on_every_page(slug: str, dataset: str) -> None:
         assert len(refusals(at)) == 1
         return
     if slug == "live":
-        before = charts(at)
-        at.button(key="step").click().run()
+        header, arrays = answer(at)
+        assert header["scene"]["view"] == record.view
+        assert header["scene"]["score"] == record.measure.label
+        assert arrays["known"].tolist() == [[1]]
+        at = visit(slug, {**TINY, "dataset": dataset, "step": "3"})
         stands(at, slug)
-        assert len(charts(at)) == len(before) == 4
-        assert any(record.measure.label in found.proto.alt for found in at.get("plotly_chart"))
+        assert len(charts(at)) == 6  # layers, updates, shares, predictions, two histograms of the one layer
+        assert f"test {record.measure.label}" in at.dataframe[0].value.columns
     if slug == "compare":
         table = finish(at).dataframe[0].value
         assert f"test {record.measure.label}" in table.columns
@@ -833,9 +865,8 @@ def test_every_data_set_on_every_page(slug: str, dataset: str) -> None:
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 def test_train_with_every_optimizer_and_schedule(optimizer: str, schedule: str) -> None:
     at = visit("live", {**TINY, "optimizer": optimizer, "schedule": schedule, "weight_decay": "0.01", "clip": "1"})
-    at.button(key="step").click().run()
+    assert play(at, 2)["at"] >= 1
     stands(at, "live")
-    assert caption(at, "Step").startswith("Step 1 of 5.")
 
 
 WITHOUT_ANSWER = [
@@ -887,7 +918,7 @@ def test_another_width_lets_it_start() -> None:
     at.text_input(key="width").set_value("6").run()
     stands(at, "live")
     assert not refusals(at)
-    assert caption(at, "Step").startswith("Step 0 of 5.")
+    assert answer(at)[0]["first"] == 0
 
 
 @pytest.mark.parametrize("initializer", ["he_normal", "looks_linear"])
@@ -1034,66 +1065,171 @@ def test_too_many_comparisons_are_refused() -> None:
     assert "fewer initializers, seeds, learning rates" in refusals(at)[0]
 
 
-def test_train_steps_and_starts_again() -> None:
-    at = visit("live", {"depth": "1", "width": "4", "steps": "3", "seeds": "2"})
+def test_the_player_gets_every_frame_once_and_in_order() -> None:
+    at = visit("live", {"depth": "2", "width": "8", "steps": "100", "seeds": "3"})
     stands(at, "live")
-    assert caption(at, "Step").startswith("Step 0 of 3.")
-    for step in (1, 2, 3):
-        at.button(key="step").click().run()
-        stands(at, "live")
-        assert caption(at, "Step").startswith(f"Step {step} of 3.")
-    assert at.button(key="step").disabled
-    at.button(key="again").click().run()
-    assert caption(at, "Step").startswith("Step 0 of 3.")
-    assert not at.button(key="step").disabled
-
-
-def test_train_plays_to_the_end_and_again() -> None:
-    at = visit("live", TINY)
-    at.button(key="play").click().run()
-    for _ in range(20):
-        if caption(at, "Step").startswith("Step 5 of 5."):
+    steps: list[float] = []
+    losses = []
+    header, arrays = answer(at)
+    while True:
+        assert header["first"] == len(losses)
+        losses += list(arrays["loss"])
+        if len(losses) == header["total"]:
             break
-        at.run()
+        ask(at, {"run": header["run"], "have": len(losses), "n": 40})
+        header, arrays = answer(at)
+    spec = Spec(depth=2, width=8, steps=100)
+    run = list(train(spec, 3, every=dense_steps(100)))
+    steps = [snapshot.step for snapshot in run]
+    assert steps == answer(visit("live", texts_of(spec)))[0]["scene"]["steps"]
+    assert np.array_equal(np.stack(losses), np.stack([snapshot.loss for snapshot in run]))
+
+
+def test_the_last_answer_is_given_again_and_a_lost_place_is_found_again() -> None:
+    at = visit("live", {"depth": "2", "width": "8", "steps": "100", "seeds": "1"})
+    run = answer(at)[0]["run"]
+    found = {}
+    for have in (1, 1, 21, 5, 5):
+        ask(at, {"run": run, "have": have, "n": 20})
+        header, arrays = answer(at)
+        assert header["run"] == run
+        assert header["first"] == have
+        for number, loss in enumerate(arrays["loss"]):
+            assert found.setdefault(have + number, loss.tolist()) == loss.tolist()
+    assert len(found) > 5
+
+
+MALFORMED = [
+    None,
+    7,
+    "more",
+    [],
+    {},
+    {"run": 1, "have": 1, "n": 1},
+    {"run": "", "have": "1", "n": 1},
+    {"run": "", "have": 1.0, "n": 1},
+    {"run": "", "have": True, "n": 1},
+    {"run": "", "have": -1, "n": 1},
+    {"run": "", "have": 10**9, "n": 1},
+    {"run": "", "have": 1, "n": 0},
+    {"run": "", "have": 1, "n": 10**6},
+    {"run": "", "have": 1},
+]
+
+
+@pytest.mark.parametrize("wanted", MALFORMED, ids=repr)
+def test_a_malformed_request_is_ignored_with_a_line_in_the_log(
+    wanted: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = visit("live", TINY)
+    before = answer(at)[0]
+    caplog.clear()
+    ask(at, wanted)
     stands(at, "live")
+    assert answer(at)[0] == before
+    assert [record.levelname for record in caplog.records if record.name.startswith("winit")] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    "moment", [3, {"run": "other", "step": 1}, {"step": "1"}, {"step": -1}, {"step": 99}], ids=repr
+)
+def test_a_malformed_moment_is_ignored_with_a_line_in_the_log(moment: object, caplog: pytest.LogCaptureFixture) -> None:
+    at = visit("live", TINY)
+    if isinstance(moment, dict):
+        moment = {"run": answer(at)[0]["run"], **moment}
+    at.session_state["player"] = {"moment": moment}
     at.run()
-    assert caption(at, "Step").startswith("Step 5 of 5.")
-    assert "After 5 steps" in plain(at.markdown[0].value)
-    assert [found.label for found in at.button if found.key in ("play", "pause")] == ["Play"]
+    stands(at, "live")
     assert address(at) == {"v": "1", **TINY}
-    at.button(key="play").click().run()
-    stands(at, "live")
+    assert [record.levelname for record in caplog.records if record.name.startswith("winit")] == ["WARNING"]
 
 
-def test_train_pauses() -> None:
-    at = visit("live", {"depth": "2", "width": "8", "steps": "100000", "seeds": "1"})
-    at.button(key="play").click().run()
+def test_a_request_about_another_network_is_not_answered() -> None:
+    at = visit("live", TINY)
+    before = answer(at)[0]
+    ask(at, {"run": "another", "have": 3, "n": 5})
+    assert answer(at)[0] == before
+
+
+def test_a_step_is_studied_and_closed() -> None:
+    at = visit("live", TINY)
+    assert not charts(at)
+    at.session_state["player"] = {"moment": {"run": answer(at)[0]["run"], "step": 3, "act": "study"}}
     at.run()
-    at.button(key="pause").click().run()
     stands(at, "live")
-    stopped = caption(at, "Step")
-    assert not stopped.startswith("Step 0 ")
-    at.run()
-    assert caption(at, "Step") == stopped
+    assert address(at) == {"v": "1", **TINY, "step": "3"}
+    assert [found.value for found in at.subheader] == ["Step 3"]
+    assert answer(at)[0]["moment"] == 3
+    snapshot = list(train(Spec(depth=1, width=4, steps=5), 1, every=1))[3]
+    table = at.dataframe[0].value
+    assert table["loss"].tolist() == snapshot.loss.tolist()
+    assert table["test accuracy"].tolist() == snapshot.test_accuracy.tolist()
+    at.session_state["player"] = {}
+    at.button(key="close-moment").click().run()
+    stands(at, "live")
+    assert not charts(at)
+    assert address(at) == {"v": "1", **TINY}
+
+
+def test_a_link_to_a_moment_that_is_not_recorded_names_the_nearest() -> None:
+    at = visit("live", {**TINY, "steps": "3000", "step": "2001"})
+    while not at.dataframe:
+        at.run()
+    (heading,) = [found.value for found in at.subheader]
+    steps = dense_steps(3000)
+    nearest = min(steps, key=lambda step: abs(step - 2001))
+    assert heading == f"Step {nearest}, the recorded one nearest to 2001"
+    assert answer(at)[0]["moment"] == steps.index(nearest)
+
+
+def test_initializers_learn_side_by_side() -> None:
+    at = visit("live", {**TINY, "beside": "zeros;glorot_normal", "step": "2"})
+    stands(at, "live")
+    header, arrays = answer(at)
+    assert header["scene"]["initializers"] == ["he_normal", "zeros", "glorot_normal"]
+    assert arrays["loss"].shape == (1, 6)
+    assert at.dataframe[0].value["initializer"].tolist() == ["he_normal", "zeros", "glorot_normal"]
+
+
+def test_what_cannot_start_beside_can_be_left_out() -> None:
+    at = visit("live", {**TINY, "width": "5", "beside": "looks_linear;zeros"})
+    assert "looks_linear" in refusals(at)[0]
+    button(at, "Leave it out").click().run()
+    stands(at, "live")
+    assert not refusals(at)
+    assert address(at)["beside"] == "zeros"
+
+
+@pytest.mark.parametrize("number", range(len(PRESETS)))
+def test_a_preset_sets_the_network(number: int) -> None:
+    at = visit("live", {"width": "8", "seeds": "1", "steps": "5", "step": "2"})
+    at.button(key=f"preset-{number}").click().run()
+    stands(at, "live")
+    fields = list(PRESETS.values())[number]
+    assert network(at) == Spec(width=8, steps=5, **fields)
+    assert "step" not in address(at)
+    assert at.selectbox(key="initializer").value == fields["initializer"].split("(")[0]
 
 
 def test_train_starts_anew_when_the_network_changes() -> None:
     at = visit("live", TINY)
-    at.button(key="step").click().run()
-    assert caption(at, "Step").startswith("Step 1 of 5.")
+    first = play(at, 3)["run"]
+    at.session_state["player"] = {}
     at.text_input(key="width").set_value("5").run()
-    assert caption(at, "Step").startswith("Step 0 of 5.")
-    at.button(key="step").click().run()
+    header, _ = answer(at)
+    assert header["run"] != first
+    assert header["first"] == 0
     at.slider(key="live:seeds").set_value(3).run()
-    assert caption(at, "Step").startswith("Step 0 of 5. 3 runs")
+    assert answer(at)[1]["loss"].shape == (1, 3)
 
 
 def test_train_keeps_its_run_across_pages() -> None:
     at = visit("live", TINY)
-    at.button(key="step").click().run()
+    before = play(at, 4)
+    at.session_state["player"] = {}
     follow(at, "")
     follow(at, "live")
-    assert caption(at, "Step").startswith("Step 1 of 5.")
+    assert answer(at)[0] == before
 
 
 def finish(at: AppTest) -> AppTest:
@@ -1261,7 +1397,7 @@ def _unmarked(source: str) -> list[str]:
     return found
 
 
-SOURCES = [*sorted(UI.glob("*.py")), ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+SOURCES = [*sorted(UI.rglob("*.py")), ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Figures of Train: curves, layers, and what the networks answer, in the form that suits the data.
+"""Figures of one step of a training: layers, and what the networks answer, in the form that suits the data.
 
 Classes: regions in the plane, a board of digits, a table of true and predicted classes. Regressions:
 curves over one feature, a heat map over two, predictions against targets.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from winit.datasets import Data, Measure
 from winit.figures import style
 from winit.figures.palette import Palette, Style
-from winit.statistics import LayerStatistics
-from winit.training import Snapshot
+from winit.recording import line, plane
+from winit.statistics import LayerStatistics, Spread
 
 Array = NDArray[np.float64]
 
@@ -33,72 +33,6 @@ _BEYOND = 20.0  # a curve that leaves the figure is cut so many of its heights a
 _CELL_HEIGHT = 76
 _SURFACE_HEIGHT = 2 * style.SMALL_HEIGHT + 16
 _GAP = 3  # empty pixels between the digits of a board; one row of them holds the answer
-
-
-def loss_curves(
-    snapshots: Sequence[Snapshot], look: Style, constant_loss: float, total: int, palette: Palette, *, meta: str = ""
-) -> go.Figure:
-    """Return the training loss of every member against the step, with the loss of the best constant predictor.
-
-    The axis is that of the members which have not diverged; where all have, that of the start.
-    """
-    losses = np.stack([snapshot.loss for snapshot in snapshots], axis=1)
-    remain = np.array([at is None for at in snapshots[-1].diverged_at])
-    shown = losses[remain] if remain.any() else losses[:, :1]
-    finite = shown[np.isfinite(shown)]
-    top = 1.08 * max(float(np.quantile(finite, 0.98)) if len(finite) else 0.0, constant_loss)
-    chart = _curves(snapshots, losses, "loss", "Training loss", look, total, palette, meta)
-    chart.add_hline(y=constant_loss, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
-    style.note(
-        chart,
-        "best constant",
-        x=1,
-        y=constant_loss,
-        yref="y",
-        palette=palette,
-        xanchor="right",
-        yanchor="bottom",
-        size=12,
-    )
-    chart.update_yaxes(range=[0, top])
-    diverged = {member: at for member, at in enumerate(snapshots[-1].diverged_at) if at is not None}
-    for member, at in diverged.items():
-        chart.add_scatter(
-            x=[at],
-            y=[0.93 * top],
-            mode="markers",
-            marker={"symbol": "x-thin", "size": 10, "line": {"width": 2.5, "color": palette.diverged}},
-            hoverinfo="text",
-            hovertext=f"run {member + 1} diverged at step {at}",
-        )
-    if diverged:
-        text = f"diverged, {len(diverged)} of {losses.shape[0]}"
-        style.note(chart, text, x=min(diverged.values()), y=0.93 * top, xref="x", yref="y", palette=palette, xshift=10)
-        chart.layout.annotations[-1].xanchor = "left"
-    return chart
-
-
-def score_curves(
-    snapshots: Sequence[Snapshot],
-    look: Style,
-    chance: float,
-    total: int,
-    palette: Palette,
-    measure: Measure,
-    *,
-    meta: str = "",
-) -> go.Figure:
-    """Return the test accuracy or R² of every member against the step, with that of the best constant predictor."""
-    scores = np.stack([snapshot.test_accuracy for snapshot in snapshots], axis=1)
-    name = f"test {measure.label}"
-    chart = _curves(snapshots, scores, name, f"Test {measure.label}", look, total, palette, meta, measure.fine)
-    chart.add_hline(y=chance, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
-    axis = score_axis(scores, measure, leave=0.02)
-    side = "bottom" if chance - axis["range"][0] < 0.2 else "top"  # below the line there are fewer curves
-    text = measure.constant_label
-    style.note(chart, text, x=1, y=chance, yref="y", palette=palette, xanchor="right", yanchor=side, size=12)
-    chart.update_yaxes(axis)
-    return chart
 
 
 def score_axis(scores: Array, measure: Measure, *, leave: float = 0.0) -> dict[str, Any]:
@@ -119,101 +53,153 @@ def score_axis(scores: Array, measure: Measure, *, leave: float = 0.0) -> dict[s
     }
 
 
-def _curves(
-    snapshots: Sequence[Snapshot],
-    values: Array,
-    name: str,
-    title: str,
-    look: Style,
-    total: int,
-    palette: Palette,
-    meta: str,
-    write: Callable[[float], str] = style.number,
-) -> go.Figure:
-    chart = style.figure(palette, y=title, x="step", height=style.SMALL_HEIGHT, meta=meta)
-    steps = [snapshot.step for snapshot in snapshots]
-    for member, row in enumerate(values):
-        texts = [
-            f"run {member + 1}, step {step}<br>{name} {write(value)}" for step, value in zip(steps, row, strict=True)
-        ]
-        first = member == 0
-        chart.add_scatter(
-            x=steps,
-            y=row,
-            mode="lines+markers" if len(steps) == 1 else "lines",
-            line={"width": 2.2 if first else 1.1, "color": look.colour, "dash": "solid"},
-            opacity=1.0 if first else 0.55,
-            cliponaxis=len(steps) > 1,
-            hoverinfo="text",
-            hovertext=texts,
+def layers(statistics: LayerStatistics, looks: Sequence[Style], palette: Palette, *, meta: str = "") -> go.Figure:
+    """Return the standard deviation of activations and gradients by hidden layer on a log axis, one member a look."""
+    title = "Activations (solid), gradients (dotted)" if len(looks) > 1 else "Standard deviation by hidden layer"
+    chart = style.figure(palette, y=title, x="hidden layer", height=style.SMALL_HEIGHT, right=96, meta=meta)
+    several, labels = len(looks) > 1, []
+    named = [
+        (spread.deviation[row], name, look, *marks)
+        for row, look in enumerate(looks)
+        for spread, name, *marks in (
+            (statistics.activations, "activations", look.symbol, look.glyph, "solid"),
+            (statistics.gradients, "gradients", "triangle-down-open", "▽", "2px,3px"),
         )
-    chart.update_xaxes(range=[0, total], nticks=6)
-    return chart
-
-
-def layers(statistics: LayerStatistics, look: Style, palette: Palette, *, meta: str = "") -> go.Figure:
-    """Return the standard deviation of activations and gradients by hidden layer, first member, on a log axis."""
-    activations, gradients = statistics.activation_deviation[0], statistics.gradient_deviation[0]
-    depth = len(activations)
-    chart = style.figure(
-        palette,
-        y="Standard deviation by hidden layer",
-        x="hidden layer",
-        height=style.SMALL_HEIGHT,
-        right=96,
-        meta=meta,
-    )
-    shown = [values[np.isfinite(values) & (values > 0)] for values in (activations, gradients)]
-    present = np.concatenate(shown)
+    ]
+    present = np.concatenate([values[np.isfinite(values) & (values > 0)] for values, *_ in named])
     low, high = (np.log10(present.min()), np.log10(present.max())) if len(present) else (-1.0, 0.0)
     middle, half = (low + high) / 2, max((high - low) / 2 * 1.12, 1.0)
     span = (middle - half, middle + half)
-    numbers = np.arange(1, depth + 1)
-    labels = []
-    for values, name, symbol, glyph, dash, height in (
-        (activations, "activations", look.symbol, look.glyph, "solid", 0.2),
-        (gradients, "gradients", "triangle-down-open", "▽", "2px,3px", 0.06),
-    ):
+    notes = []
+    for values, name, look, symbol, glyph, dash in named:
         usable = np.isfinite(values) & (values > 0)
-        chart.add_scatter(
-            x=numbers[usable],
-            y=values[usable],
-            mode="lines+markers",
-            line={"width": 1.6, "color": look.colour, "dash": dash},
-            marker={
-                "size": 6.5 if depth <= 40 else 4,
-                "color": look.colour,
-                "symbol": symbol,
-                "line": {"width": 1.4, "color": look.colour},
-            },
-            hoverinfo="text",
-            hovertext=[
-                f"layer {layer}<br>{name} {style.number(value)}"
-                for layer, value in zip(numbers[usable], values[usable], strict=True)
-            ],
-        )
-        if usable.any():
+        who = f"{look.name}<br>" if several else ""
+        texts = [f"{who}layer {layer}<br>{name} {style.number(value)}" for layer, value in enumerate(values, start=1)]
+        _layer_line(chart, np.where(usable, values, np.nan), texts, look.colour, dash, symbol)
+        # Several have one label each: its gradients are dotted.
+        if usable.any() and (not several or name == "activations"):
             last = np.log10(values[usable][-1])
-            labels.append(((last - span[0]) / (span[1] - span[0]), glyph, look.colour, name))
-        missing = depth - int(usable.sum())
-        if missing:
+            labels.append(((last - span[0]) / (span[1] - span[0]), glyph, look.colour, look.name if several else name))
+        absent = len(values) - int(usable.sum())
+        if absent:
             what = "not finite" if not np.isfinite(values).all() else "0"
-            where = "every layer" if missing == depth else f"{missing} of {depth} layers"
-            style.note(chart, f"{name} are {what} in {where}", x=0.5, y=height, palette=palette, size=12)
+            where = "every layer" if absent == len(values) else f"{absent} of {len(values)} layers"
+            notes.append(
+                f"{style.short_name(look.name, 14)}, {name}: {what}" if several else f"{name} are {what} in {where}"
+            )
+    for below, text in enumerate(notes, start=1):
+        style.note(chart, text, x=0.5, y=0.06 + 0.14 * (len(notes) - below), palette=palette, size=12)
     style.end_labels(chart, labels, palette)
     values_at, texts = style.decades(*span, most=4)
     chart.update_yaxes(type="log", range=span, tickvals=values_at, ticktext=texts)
+    return chart
+
+
+def _layer_line(
+    chart: go.Figure, values: Array, texts: Sequence[str], colour: str, dash: str, symbol: str = "circle"
+) -> None:
+    """Draw a line over the hidden layers with markers that say their numbers, and set the axis of the layers."""
+    depth = len(values)
+    chart.add_scatter(
+        x=np.arange(1, depth + 1),
+        y=values,
+        mode="lines+markers",
+        line={"width": 1.6, "color": colour, "dash": dash},
+        marker={
+            "size": 6.5 if depth <= 40 else 4,
+            "color": colour,
+            "symbol": symbol,
+            "line": {"width": 1.4, "color": colour},
+        },
+        hoverinfo="text",
+        hovertext=texts,
+    )
     chart.update_xaxes(range=[0.5, depth + 0.5], tickvals=style.layer_ticks(depth))
+
+
+USUAL_UPDATE = 1e-3
+"""A usual size of an update over that of the weights, for orientation."""
+
+
+def updates(statistics: LayerStatistics, looks: Sequence[Style], palette: Palette, *, meta: str = "") -> go.Figure:
+    """Return the size of the last update over that of the weights by hidden layer, one member a look."""
+    title = "Last update, over the size of the weights"
+    chart = style.figure(palette, y=title, x="hidden layer", height=style.SMALL_HEIGHT, meta=meta)
+    for look, exponents in zip(looks, statistics.update_ratio_log10, strict=True):
+        with np.errstate(over="ignore"):
+            ratios = np.where(np.isfinite(exponents), 10.0**exponents, np.nan)
+        texts = [
+            f"{look.name}<br>layer {layer}<br>{style.number(ratio)}" for layer, ratio in enumerate(ratios, start=1)
+        ]
+        _layer_line(chart, ratios, texts, look.colour, look.dash, look.symbol)
+    found = statistics.update_ratio_log10[np.isfinite(statistics.update_ratio_log10)]
+    usual = np.log10(USUAL_UPDATE)
+    span = (min(usual - 1, *found) - 0.3, max(usual + 1, *found) + 0.3) if len(found) else (usual - 1, usual + 1)
+    if not len(found):
+        style.note(chart, "no update yet", x=0.5, y=0.5, palette=palette)
+    chart.add_hline(y=USUAL_UPDATE, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
+    values_at, texts = style.decades(*span, most=4)
+    chart.update_yaxes(type="log", range=span, tickvals=values_at, ticktext=texts)
+    return chart
+
+
+def shares(statistics: LayerStatistics, looks: Sequence[Style], palette: Palette, *, meta: str = "") -> go.Figure:
+    """Return the shares of dead units and of saturated units and samples by hidden layer, one member a look."""
+    title = "Dead units (solid), saturated ones (dotted)"
+    chart = style.figure(palette, y=title, x="hidden layer", height=style.SMALL_HEIGHT, meta=meta)
+    for row, look in enumerate(looks):
+        for name, values, dash, symbol in (
+            ("dead", statistics.dead_fraction[row], "solid", look.symbol),
+            ("saturated", statistics.saturated_fraction[row], "2px,3px", "circle-open"),
+        ):
+            texts = [
+                f"{look.name}<br>layer {layer}<br>{name} {value:.1%}" for layer, value in enumerate(values, start=1)
+            ]
+            _layer_line(chart, values, texts, look.colour, dash, symbol)
+    ticks = np.linspace(0, 1, 5)
+    chart.update_yaxes(range=[-0.03, 1.03], tickvals=ticks, ticktext=[f"{tick:.0%}" for tick in ticks])
+    return chart
+
+
+def histogram(
+    spread: Spread, layer: int, looks: Sequence[Style], title: str, palette: Palette, *, meta: str = ""
+) -> go.Figure:
+    """Return how values are spread in one hidden layer (1 to depth), one member a look: shares of equal bins."""
+    chart = style.figure(palette, y=title, x="", height=style.SMALL_HEIGHT, left=34, right=8, meta=meta)
+    chart.update_layout(margin={"b": 30})
+    for row, look in enumerate(looks):
+        low, high = float(spread.low[row, layer - 1]), float(spread.high[row, layer - 1])
+        counts = spread.counts[row, layer - 1]
+        if not (np.isfinite(low) and np.isfinite(high)):
+            style.note(chart, "not finite", x=0.5, y=0.9 - 0.15 * row, palette=palette)
+            continue
+        if low == high:
+            style.note(chart, f"all are {style.number(low)}", x=0.5, y=0.9 - 0.15 * row, palette=palette)
+            continue
+        edges = np.linspace(low, high, len(counts) + 1)
+        heights = counts / counts.sum()
+        texts = [
+            f"{look.name}<br>{style.number(left)} to {style.number(right)}<br>{height:.1%} of the values"
+            for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True)
+        ]
+        chart.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=heights,
+            width=np.diff(edges),
+            marker={"color": look.colour, "line": {"width": 0}},
+            opacity=0.85 if len(looks) == 1 else 0.5,
+            hoverinfo="text",
+            hovertext=texts,
+        )
+    chart.update_layout(barmode="overlay")
+    chart.update_xaxes(nticks=4)
+    chart.update_yaxes(nticks=3, tickformat=".0%", rangemode="tozero")
     return chart
 
 
 def surface_grid(data: Data) -> tuple[Array, Array, NDArray[np.float32]]:
     """Return the two axes of the plane of two features and its points (SURFACE_POINTS ** 2, 2)."""
-    both = np.concatenate((data.train_x, data.test_x)).astype(np.float64)
-    low, high = both.min(axis=0) - 0.3, both.max(axis=0) + 0.3
-    first, second = (np.linspace(low[axis], high[axis], SURFACE_POINTS) for axis in (0, 1))
-    grid = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
-    return first, second, grid.astype(np.float32)
+    return plane(data, SURFACE_POINTS)
 
 
 def surface(data: Data, probabilities: Array, palette: Palette, *, meta: str = "") -> go.Figure:
@@ -291,10 +277,7 @@ def board(data: Data, probabilities: Array, palette: Palette, *, meta: str = "")
 
 def curve_points(data: Data) -> NDArray[np.float32]:
     """Return the inputs (CURVE_POINTS, 1) of a curve over the one feature, evenly spaced."""
-    both = np.concatenate((data.train_x, data.test_x)).astype(np.float64)
-    low, high = both.min(), both.max()
-    margin = 0.02 * (high - low)
-    return np.linspace(low - margin, high + margin, CURVE_POINTS, dtype=np.float32).reshape(-1, 1)
+    return line(data, CURVE_POINTS)
 
 
 def fitted_curves(data: Data, outputs: Array, look: Style, palette: Palette, *, meta: str = "") -> go.Figure:

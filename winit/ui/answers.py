@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from winit import signal, theory
 from winit.comparison import Comparison, finding, listed
-from winit.datasets import Data
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
 from winit.figures.style import number
 from winit.initializers import LayerShape
-from winit.training import Snapshot, status
 
 
 def distributions(drawn: Sequence[Drawn]) -> str:
@@ -107,37 +103,6 @@ def funnel(measured: signal.Signal) -> str:
         verb = "vanishes" if factor < 0.3 else "fades"
         return f"{verb}: × {number(factor)} per layer"
     return f"{'explodes' if factor > 3 else 'grows'}: × {number(factor)} per layer"
-
-
-def training(snapshots: Sequence[Snapshot], initializer: str, data: Data, total: int) -> str:
-    """Say how far the runs are."""
-    last = snapshots[-1]
-    runs = len(last.loss)
-    measure = data.measure
-    if last.step == 0:
-        return (
-            f"{coloured(initializer)} starts at a loss of {number(float(np.nanmedian(last.loss)))}; "
-            f"always {measure.constant_answer} costs {number(data.constant_loss)}. Press Play."
-            if np.isfinite(last.loss).any()
-            else f"{coloured(initializer)} starts beyond the finite numbers: nothing can be learned from there."
-        )
-    states = [status(loss, data.constant_loss, at) for loss, at in zip(last.loss, last.diverged_at, strict=True)]
-    counts = {state: states.count(state) for state in dict.fromkeys(states)}
-    verbs = {**_VERBS, "worse": f"worse than {measure.constant_answer}"}
-    said = listed([f"{count} of {runs} {verbs[state]}" for state, count in counts.items()])
-    reached = last.test_accuracy[np.isfinite(last.test_accuracy)]
-    tail = f", median test {measure.label} {measure.rough(float(np.median(reached)))}" if len(reached) else ""
-    when = "After" if last.step == total else "At step"
-    unit = f"{last.step} steps" if last.step == total else f"{last.step} of {total}"
-    return f"{when} {unit}, {said}{tail}, from {coloured(initializer)}."
-
-
-_VERBS = {
-    "learned": "learned",
-    "learning": "still learning",
-    "stalled": ":gray[**stalled**]",
-    "diverged": ":red[**diverged**]",
-}
 
 
 def comparison(found: Comparison) -> str:
