@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from tests.test_layers import Phi, in_order, module_of
+from winit.activations import ACTIVATIONS
 from winit.datasets import Data
+from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.network import Member, initialize
 from winit.spec import Spec
 from winit.training import Training
@@ -96,9 +100,9 @@ def follow(spec: Spec, data: Data, initializer: str = "he_normal") -> tuple[Trai
                 nn.utils.clip_grad_norm_(in_order(module), spec.clip)
             optimizer.step()
             schedule.step()
-            worst = max(
-                worst, abs(float(training.batch_losses[number]) - float(loss.detach())) / abs(float(loss.detach()))
-            )
+            ours, theirs = float(training.batch_losses[number]), float(loss.detach())
+            assert math.isfinite(theirs)
+            worst = max(worst, abs(ours - theirs) / abs(theirs))
     losses.append(worst)
     return training, modules, losses
 
@@ -116,11 +120,16 @@ def expect_equal(training: Training, modules: list[nn.Sequential], losses: list[
         assert any(isinstance(part, Phi) for part in module.modules())
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
-@pytest.mark.parametrize("residual", ["off", "plain", "depth_scaled", "zero"])
-@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "rms"])
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "relu"])
-def test_fifty_steps_are_those_of_autograd(activation: str, normalization: str, residual: str, loss: str) -> None:
+LOSSES = ("cross_entropy", "mean_squared_error")
+BLOCKS = [
+    (norm, residual, loss) for norm in ("none", *NORMALIZATIONS) for residual in ("off", *RESIDUALS) for loss in LOSSES
+]
+FIRST = ("tanh", "sigmoid", "gelu", "relu")
+OTHERS = [name if name != "sine" else "sine(omega=1)" for name in ACTIVATIONS if name not in FIRST]
+"""Sine at its default of 30 throws these networks about, as a rate of 0.05 does to the adaptive optimizers."""
+
+
+def _fifty_steps(activation: str, normalization: str, residual: str, loss: str) -> None:
     spec = _Shaped(
         depth=3,
         width=8,
@@ -131,7 +140,27 @@ def test_fifty_steps_are_those_of_autograd(activation: str, normalization: str, 
         batch_size=16,
         steps=STEPS,
     )
-    expect_equal(*follow(spec, data_of(loss)))
+    expect_equal(*follow(spec, data_of(loss), "random_normal(stddev=0.1)" if activation == "identity" else "he_normal"))
+
+
+@pytest.mark.parametrize(("normalization", "residual", "loss"), BLOCKS)
+@pytest.mark.parametrize("activation", FIRST)
+def test_fifty_steps_are_those_of_autograd(activation: str, normalization: str, residual: str, loss: str) -> None:
+    _fifty_steps(activation, normalization, residual, loss)
+
+
+@pytest.mark.parametrize(("number", "activation"), list(enumerate(OTHERS)))
+def test_fifty_steps_of_each_activation_are_those_of_autograd(number: int, activation: str) -> None:
+    _fifty_steps(activation, *BLOCKS[7 * number % len(BLOCKS)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("normalization", "residual", "loss"), BLOCKS)
+@pytest.mark.parametrize("activation", OTHERS)
+def test_fifty_steps_of_every_activation_in_every_block(
+    activation: str, normalization: str, residual: str, loss: str
+) -> None:
+    _fifty_steps(activation, normalization, residual, loss)
 
 
 # Each pair of settings stands in one of these rows at least (a covering array of strength 2, checked below).

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from tests.test_activations import in_autograd
 from winit.activations import activation
 from winit.datasets import batch, load
 from winit.layers import EPSILON, NORMALIZATIONS, RESIDUALS
@@ -32,9 +32,7 @@ class Phi(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         z.retain_grad()
         self.inputs = z
-        return {"tanh": torch.tanh, "relu": functional.relu, "gelu": functional.gelu, "sigmoid": torch.sigmoid}[
-            self.name
-        ](z)
+        return in_autograd(self.name, z)
 
 
 def norm_module(kind: str, units: int) -> nn.Module:
