@@ -8,8 +8,9 @@ of the members: it takes each alone), of ours with one worker and with all, the 
 repeats. Both sides shuffle, gather, step and look at each loss; neither evaluates. Exit code 1 where the
 losses of both differ by more than 1e-9 in double precision.
 
-Also printed: samples per second of TensorFlow Playground's default network, what layer statistics cost at
-the app's recording schedule, and the resident memory of the largest run.
+Also printed: what a busy process beside it costs, with all workers; samples per second of TensorFlow Playground's
+default network; what layer statistics cost at the app's recording schedule; and the resident memory of the largest
+run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -27,12 +29,13 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from sequential import sequential
+
 from winit.datasets import load
 from winit.network import Member, initialize
 from winit.spec import Spec
 from winit.training import Training
 
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 _LOOPED = 3  # members of the loop; its cost per member does not depend on their number
 
 
@@ -92,14 +95,7 @@ def loop(case: Case, dtype: torch.dtype = torch.float32) -> tuple[float, torch.T
     x, y = torch.tensor(data.train_x, dtype=dtype), torch.tensor(data.train_y)
     seconds, losses = 0.0, []
     for number, member in enumerate(members):
-        layers: list[nn.Module] = []
-        for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
-            linear = nn.Linear(weight.shape[2], weight.shape[1], dtype=dtype)
-            with torch.no_grad():
-                linear.weight.copy_(weight[number])
-                linear.bias.copy_(bias[number, :, 0])
-            layers += [linear, _ACTIVATIONS[spec.activation]()]
-        net, criterion = nn.Sequential(*layers[:-1]), nn.CrossEntropyLoss()
+        net, criterion = sequential(ensemble, number, spec.activation), nn.CrossEntropyLoss()
         make = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.SGD
         optimizer = make(net.parameters(), lr=member.learning_rate)
         # Its own gathering is timed; which samples they are was drawn before.
@@ -123,6 +119,21 @@ def multiply_adds(spec: Spec) -> float:
     """Return the multiply-adds of a member's step: forward, and two products backward but for the first layer."""
     sides = [shape.fan_in * shape.fan_out for shape in spec.layer_shapes()]
     return spec.batch_size * (3.0 * sum(sides) - sides[0])
+
+
+def beside_a_busy_process(repeats: int) -> float:
+    """Return the time of 80 networks of 10 x 64 beside one process that keeps a core busy, over that without it."""
+    cores = os.cpu_count() or 1
+    alone, beside = float("inf"), float("inf")
+    for _ in range(repeats):
+        alone = min(alone, ours(CASES[0], cores)[0])
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+            try:
+                time.sleep(0.3)
+                beside = min(beside, ours(CASES[0], cores)[0])
+            finally:
+                busy.kill()
+    return beside / alone
 
 
 def playground(members: int) -> float:
@@ -180,8 +191,9 @@ def main() -> int:
         ratios = us["loop"] / us["one"], us["loop"] / us["all"]
         one = f"{case.name:12}{us['loop']:9.1f}{us['one']:10.1f}{ratios[0]:7.1f}{case.goal[0]:6g}{share:7.0%}"
         print(f"{one}{us['all']:11.1f}{ratios[1]:7.1f}{goal:>6}")
+    print(f"\nbeside a process that keeps one core busy: {beside_a_busy_process(arguments.repeats):.2f} times as long")
     print(
-        f"\nTensorFlow Playground's default network: {playground(1):,.0f} samples/s alone, {playground(40):,.0f} for 40"
+        f"TensorFlow Playground's default network: {playground(1):,.0f} samples/s alone, {playground(40):,.0f} for 40"
     )
     print(f"layer statistics at the app's schedule: {statistics_ratio():.2f} times a run without")
     print(

@@ -31,6 +31,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from sequential import sequential
+
 from winit.datasets import EVALUATION_LIMIT, Data, load
 from winit.network import Member, initialize
 from winit.seeds import generator
@@ -61,14 +63,7 @@ class Loop:
 
     def __init__(self, member: Member, data: Data, dtype: torch.dtype) -> None:
         ensemble = initialize(SPEC, [member], dtype)
-        layers: list[nn.Module] = []
-        for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
-            linear = nn.Linear(weight.shape[2], weight.shape[1], dtype=dtype)
-            with torch.no_grad():
-                linear.weight.copy_(weight[0])
-                linear.bias.copy_(bias[0, :, 0])
-            layers += [linear, nn.ReLU()]
-        self.net = nn.Sequential(*layers[:-1])
+        self.net = sequential(ensemble, 0, SPEC.activation)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=member.learning_rate)
         self.seed = member.seed
