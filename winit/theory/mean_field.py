@@ -241,26 +241,29 @@ def _regime(q_star: float, chi_1: float) -> Regime:
 def _correlation_end(activation: Activation, q: float, sigma_w: float, sigma_b: float) -> tuple[float, float]:
     """Return c* below 1 and the slope of the correlation map there, for a fixed point q with chi_1 > 1.
 
-    From c = 0 to 1 the map is convex and ends on the diagonal, so Newton's rule climbs to the one root below.
+    From c = 0 to 1 the map is convex and ends on the diagonal, so Newton's rule finds the one root below from
+    wherever the slope is below 1: from near it by the series, and from farther off where that is too near 1.
     """
     series = averages(activation, np.array([math.log(q)]))
-    value, slope = (sigma_w**2 * math.exp(float(log[0])) for log in (series.log_square, series.log_slope_square))
+    value = sigma_w**2 * math.exp(float(series.log_square[0]))
+    grid = np.concatenate([np.linspace(0, 1, 101)[:-1], 1 - 10.0 ** -np.arange(2, 7, 0.25)])
+    images = (value * np.array([series.value(np.array([c]))[0] for c in grid]) + sigma_b**2) / q
+    c = float(grid[np.flatnonzero(images >= grid)[-1]]) if (images >= grid).any() else 0.0
 
     def slope_at(c: float) -> float:
-        return slope * float(series.slope(np.array([c]))[0])
+        return sigma_w**2 * covariance_of_slopes(activation, q, c)
 
-    def climb(c: float, image: Callable[[float], float], steps: int) -> float:
-        for _ in range(steps):
-            step = (image(c) - c) / max(1 - slope_at(c), 1e-6)
-            c = min(max(c + step, 0.0), 1.0)
-            if abs(step) < 1e-12:
-                break
-        return c
-
-    # By the series to a few digits, then by quadrature; the slope need not be exact for that.
-    near = climb(0.0, lambda c: (value * float(series.value(np.array([c]))[0]) + sigma_b**2) / q, 30)
-    c = climb(near, lambda c: correlation_map(activation, q, c, sigma_w, sigma_b), 8)
-    return c, sigma_w**2 * covariance_of_slopes(activation, q, c)
+    while slope_at(c) >= 1 and c > 0:
+        c = max(0.0, 1 - 3 * (1 - c))
+    slope = slope_at(c)
+    for _ in range(40):
+        step = (correlation_map(activation, q, c, sigma_w, sigma_b) - c) / (1 - slope) if slope < 1 else 0.0
+        c = min(max(c + step, 0.0), 1.0)
+        if abs(step) < 1e-12:
+            break
+        if abs(step) > 1e-7:  # nearer, the last slope serves
+            slope = slope_at(c)
+    return c, slope_at(c)
 
 
 @lru_cache(maxsize=256)
@@ -371,7 +374,7 @@ def phase_diagram(activation: Activation, sigma_w: Array, sigma_b: Array) -> Pha
         middle = (near + far) / 2
         is_before = excess(middle) * sign > 1e-12
         near, far = np.where(is_before, middle, near), np.where(is_before, far, middle)
-    x = np.where(is_open, sign * math.inf, far)
+    x = np.where(is_open, np.copysign(math.inf, sign), far)
     log_chi = log_w + np.interp(x, _GRID, slopes)
     with np.errstate(divide="ignore", over="ignore"):
         edge = edge_curve(activation, float(np.max(sigma_b, initial=0.0)))

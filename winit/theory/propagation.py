@@ -21,6 +21,10 @@ Var e = kappa' / n, where kappa' = 3 E phi'^4 / (E phi'^2)^2 - 1, because the ve
 Gaussian too; the deviations of y in all layers on the way enter by d ln E phi'^2 / d ln q, together with their
 covariance with e.
 
+What this leaves out: the same weights carry the signal forward and the gradient back, so where both z and h have
+means, gradients of all units share a direction that grows by sigma_w^2 (E h) (E phi'') a layer, from a start of 1 / n.
+It shows in deep networks of softplus, and of ReLU with plain residual branches, whose gradients are then larger.
+
 Samples. Two samples of correlation c share weights, and so errors: kappa becomes Cov(phi(u)^2, phi(v)^2) over
 (E phi^2)^2. With V and C the variance and covariance of their logarithms, the variance of that of the average over B is
 C + ln(1 + (e^(V - C) - 1) / B). A correlation is itself an average over units: its variance is carried along.
@@ -47,7 +51,7 @@ BAND = 0.8
 
 _BAND_DEVIATIONS = 1.2815515655446004  # of a normal law, that leave a tenth on each side
 _STEP = 1e-3  # of ln q, between which slopes are compared
-_GROUPS = 8
+_GROUPS = 64
 """Inputs of like length are taken together, in so many groups."""
 
 
@@ -242,11 +246,6 @@ class _Normalizer:
         following = (c - centred) / max(1 - centred, 1e-300)
         return after, following, log_all + math.log(max(1 - centred, 1e-300)) - all_after, 1 - math.exp(all_after)
 
-    def back(self, units: int) -> float:
-        """Return ln of what is left of a gradient without its mean and its part along the normalized vector."""
-        lost = {"none": 0.0, "batch": 2 / self.samples, "layer": 2 / units, "rms": 1 / units}[self.kind]
-        return math.log(max(1 - lost, 1e-300))
-
 
 def _forward(activation: Activation, layers: Sequence[LayerLaw], inputs: Inputs, blocks: Blocks) -> _Forward:
     moments, log_share = _grouped(inputs.second_moments)
@@ -306,18 +305,21 @@ def _forward(activation: Activation, layers: Sequence[LayerLaw], inputs: Inputs,
     return _Forward(out, log_q, *columns)
 
 
-def _back(activation: Activation, layers: Sequence[LayerLaw], blocks: Blocks, forward: _Forward, samples: int) -> _Back:
+def _back(activation: Activation, layers: Sequence[LayerLaw], blocks: Blocks, forward: _Forward) -> _Back:
     """Return the mean course of the gradients, where that by the outputs has second moment 1."""
     depth, groups = forward.log_q.shape
-    normalizer = _Normalizer(blocks, samples)
     has_skips = blocks.branch_scale is not None
     log_slope = log_squares(activation, forward.log_q.ravel())[1].reshape(depth, groups)
 
-    def through(layer: LayerLaw, log_scale: float, units: int) -> float:
-        """Return ln of what a linear layer, with the normalization beside it, makes of a gradient that returns."""
-        return math.log(layer.fan_out) + layer.log_weight_variance - log_scale + normalizer.back(units)
+    def through(layer: LayerLaw, log_scale: float) -> float:
+        """Return ln of what a linear layer, with the normalization beside it, makes of a gradient that returns.
 
-    log_stream = np.full(groups, through(layers[depth], forward.out_log_scale, layers[depth].fan_in))
+        The 2 / n that a normalization takes off a gradient, its mean and its part along the normalized vector, it
+        returns by the inverse of a variance, whose mean is 1 + 2 / n.
+        """
+        return math.log(layer.fan_out) + layer.log_weight_variance - log_scale
+
+    log_stream = np.full(groups, through(layers[depth], forward.out_log_scale))
     log, share = np.empty((depth, groups)), np.ones(depth)
     for number in range(depth - 1, -1, -1):
         layer = layers[number]
@@ -325,7 +327,7 @@ def _back(activation: Activation, layers: Sequence[LayerLaw], blocks: Blocks, fo
         log[number] = log_slope[number] + log_stream
         if is_branch:
             log[number] += 2 * math.log(blocks.branch_scale) if blocks.branch_scale else -math.inf
-        following = log[number] + through(layer, float(forward.log_scale[number]), layer.fan_in)
+        following = log[number] + through(layer, float(forward.log_scale[number]))
         if is_branch:
             both = np.logaddexp(log_stream, following)
             with np.errstate(invalid="ignore"):
@@ -409,11 +411,14 @@ def _errors(
 
 def _of_batch(shift: Array, variance: Array, samples: int) -> tuple[Array, Array]:
     """Return shift and variance of ln of an average over samples, from those of one (and of two together)."""
-    # Samples are log-normal. An average over few of a wide law misses the tail that would rule it: what it sees
-    # is no wider than their number tells apart.
-    apart = np.minimum(variance[0] - variance[1], math.log(samples))
-    whole = variance[1] + np.log1p(np.expm1(apart) / samples)
-    return shift + (variance[1] + apart - whole) / 2, whole
+    # An average over few log-normal samples of a wide law misses the tail that would rule it: it sees no wider a law
+    # than their number tells apart, and varies at least as the samples' own logarithms would on average.
+    apart = variance[0] - variance[1]
+    seen = np.minimum(apart, math.log(samples))
+    wide = np.log1p(np.expm1(seen) / samples)
+    is_wide = wide > apart / samples
+    whole = variance[1] + np.where(is_wide, wide, apart / samples)
+    return shift + (variance[1] + np.where(is_wide, seen, apart) - whole) / 2, whole
 
 
 def predict(
@@ -433,7 +438,7 @@ def predict(
     blocks = blocks or Blocks()
     depth, samples = len(layers) - 1, inputs.second_moments.size
     forward = _forward(activation, layers, inputs, blocks)
-    back = _back(activation, layers, blocks, forward, samples)
+    back = _back(activation, layers, blocks, forward)
     _, log_share = _grouped(inputs.second_moments)
     log_q = _log_mean(forward.log_q, log_share)
     found = averages(activation, log_q)
