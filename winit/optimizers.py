@@ -47,6 +47,8 @@ class Optimizer:
     (members,).
     """
 
+    purpose: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     BUFFERS: ClassVar[int] = 0
     """How many numbers it keeps for each parameter."""
 
@@ -77,11 +79,17 @@ class Optimizer:
 
 
 class Sgd(Optimizer):
-    """Direction g (Robbins & Monro 1951; torch.optim.SGD)."""
+    """Direction g (torch.optim.SGD)."""
+
+    purpose = "Walks straight down the gradient, so layers whose gradients vanish do not move."
+    source = "Robbins & Monro 1951"
 
 
 class Momentum(Optimizer):
-    """v <- 0.9 v + g, direction v (Polyak 1964; torch.optim.SGD with momentum 0.9)."""
+    """v <- 0.9 v + g, direction v (torch.optim.SGD with momentum 0.9)."""
+
+    purpose = "Adds up past gradients: faster along valleys, up to ten times the step where they agree."
+    source = "Polyak 1964"
 
     BUFFERS = 1
     MOMENTUM = 0.9
@@ -92,14 +100,20 @@ class Momentum(Optimizer):
 
 
 class Nesterov(Momentum):
-    """v <- 0.9 v + g, direction g + 0.9 v (Sutskever et al. 2013; torch.optim.SGD with nesterov=True)."""
+    """v <- 0.9 v + g, direction g + 0.9 v (torch.optim.SGD with nesterov=True)."""
+
+    purpose = "Momentum that looks one step ahead, and brakes earlier."
+    source = "Sutskever et al. 2013, eq. 3 and 4"
 
     def _direction(self, gradient: Tensor, buffers: Sequence[Tensor]) -> Tensor:
         return gradient.add_(super()._direction(gradient, buffers), alpha=self.MOMENTUM)
 
 
 class RmsProp(Optimizer):
-    """s <- 0.99 s + 0.01 g^2, direction g / (sqrt(s) + 1e-8) (Hinton 2012, lecture 6e; torch.optim.RMSprop)."""
+    """s <- 0.99 s + 0.01 g^2, direction g / (sqrt(s) + 1e-8) (torch.optim.RMSprop)."""
+
+    purpose = "Divides by the size of recent gradients: layers with small ones move as far as others."
+    source = "Hinton 2012, lecture 6e"
 
     BUFFERS = 1
     ALPHA, EPSILON = 0.99, 1e-8
@@ -118,9 +132,12 @@ class RmsProp(Optimizer):
 class Adam(Optimizer):
     """m <- 0.9 m + 0.1 g, s <- 0.999 s + 0.001 g^2, direction m' / (sqrt(s') + 1e-8).
 
-    Primes divide by 1 - beta^t at step t (Kingma & Ba 2015, algorithm 1; torch.optim.Adam). The single pass is
+    Primes divide by 1 - beta^t at step t (torch.optim.Adam). The single pass is
     torch's own, which takes one rate for all: members of equal rates go together.
     """
+
+    purpose = "Momentum over the size of recent gradients; forgives most scales of the weights."
+    source = "Kingma & Ba 2015, algorithm 1 (arXiv:1412.6980)"
 
     BUFFERS = 2
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -156,8 +173,11 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam, its weight decay apart from the gradient: w <- (1 - factor * rate * weight_decay) w comes first.
 
-    Loshchilov & Hutter 2019, algorithm 2; the decay times the rate is that of torch.optim.AdamW.
+    The decay times the rate is that of torch.optim.AdamW.
     """
+
+    purpose = "Adam whose weight decay is not divided by the size of the gradients."
+    source = "Loshchilov & Hutter 2019, algorithm 2 (arXiv:1711.05101)"
 
     _FUSED = staticmethod(torch._fused_adamw_)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from winit.initializers.formula import Formula
 from winit.initializers.layer import LayerShape
 from winit.initializers.record import Code, Initializer, Rule, number, whole
 from winit.initializers.scaling import variance_scaling
-from winit.initializers.writing import function, jax_uniform, torch_scaled
+from winit.initializers.writing import ORTHOGONAL, function, jax_uniform, plain_number, torch_scaled
 from winit.laws import Law
 
 _SCALED = Code(
@@ -25,8 +26,8 @@ _SCALED = Code(
 """A normal of variance scale / fan_in, where `derived` gives the scale."""
 
 
-def _rounded(value: float) -> str:
-    return f"{value:.12g}"
+def _scale(value: float) -> str:
+    return number_text(plain_number(value))
 
 
 def _kumar_scale(s: LayerShape) -> float:
@@ -310,7 +311,7 @@ RECORDS = (
         "small, no answer for ReLU, which has no slope there.",
         "Kumar 2017, On weight initialization in deep neural networks, eq. 13 (arXiv:1704.08863)",
         _SCALED,
-        derived=lambda shape: {"scale": _rounded(_kumar_scale(shape))},
+        derived=lambda shape: {"scale": _scale(_kumar_scale(shape))},
     ),
     Initializer(
         "edge_of_chaos",
@@ -319,9 +320,11 @@ RECORDS = (
         "The variance at which two inputs neither merge nor part with depth, for the activation and the biases given; "
         "not every activation has one.",
         "Schoenholz et al. 2017, eq. 5, 7 (arXiv:1611.01232); Hayou et al. 2019, algorithm 1 (arXiv:1902.06853)",
-        Code(_SCALED.torch, _SCALED.keras, _SCALED.jax, bias=("normal", "{sigma_b}")),
+        replace(_SCALED, bias=("normal", "{sigma_b}")),
         (number("sigma_b", 0.0, 0.0, 100.0, "Standard deviation of the biases; ReLU's edge is at 0 only."),),
-        derived=lambda shape, sigma_b: {"scale": _rounded(theory.edge_of_chaos(shape.phi, sigma_b) ** 2)},
+        derived=lambda shape, sigma_b: {
+            "scale": number_text(plain_number(theory.edge_of_chaos(shape.phi, sigma_b) ** 2))
+        },
     ),
     Initializer(
         "random_walk",
@@ -331,7 +334,7 @@ RECORDS = (
         "activations than ReLU its linear counterpart.",
         "Sussillo & Abbott 2014, Random Walk Initialization, eq. 12-17 (arXiv:1412.6558)",
         _SCALED,
-        derived=lambda shape: {"scale": _rounded(_walk_gain(shape) ** 2)},
+        derived=lambda shape: {"scale": _scale(_walk_gain(shape) ** 2)},
     ),
     Initializer(
         "siren",
@@ -391,11 +394,12 @@ RECORDS = (
         "Mishkin & Matas 2016, All you need is a good init, algorithm 1, on pre-activations (arXiv:1511.06422)",
         Code(
             *function("lsuv"),
-            function="""def lsuv(fan_in, fan_out):
+            function=ORTHOGONAL
+            + """
+
+def lsuv(fan_in, fan_out):
     batch = rng.standard_normal((256, fan_in))  # put a batch of what the layer sees here
-    q, r = np.linalg.qr(rng.standard_normal((max(fan_in, fan_out), min(fan_in, fan_out))))
-    q = q * np.sign(np.diag(r))
-    weights = q if fan_out >= fan_in else q.T
+    weights = orthogonal(fan_out, fan_in)
     for _ in range({rounds}):
         variance = (batch @ weights.T).var()
         if abs(variance - 1) < {tolerance}:
