@@ -295,12 +295,7 @@ RECORDS = (
         "LeCun's own rule, a plain normal for his scaled tanh 1.7159 tanh(2z/3), which it keeps at unit variance; "
         "half of what a ReLU needs.",
         "LeCun et al. 1998, Efficient BackProp, section 4.6, eq. 16",
-        Code(
-            _SCALED.torch,
-            _SCALED.keras,
-            _SCALED.jax,
-            notes={"keras": "LecunNormal is cut at two sd.", "jax": "lecun_normal is cut at two sd."},
-        ),
+        replace(_SCALED, notes={"keras": "LecunNormal is cut at two sd.", "jax": "lecun_normal is cut at two sd."}),
         derived=lambda shape: {"scale": "1"},
     ),
     Initializer(
