@@ -413,10 +413,13 @@ class Sheet {
     this.layers = new Map();
     this.shown = "";
     this.width = this.height = 0;
+    this.isStale = true; // asking the page for sizes makes it lay everything out
   }
 
-  /** Take the size of the page; return whether there is anything to paint on. */
+  /** Take the size of the page where it changed; return whether there is anything to paint on. */
   fit() {
+    if (!this.isStale && this.density === Math.min(globalThis.devicePixelRatio || 1, 3)) return this.width > 0 && this.height > 0;
+    this.isStale = false;
     const density = Math.min(globalThis.devicePixelRatio || 1, 3);
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
     if (width !== this.width || height !== this.height || density !== this.density) {
@@ -1215,7 +1218,10 @@ class Player {
     this.sheets = Object.fromEntries(["loss", "score", "data", "chosen"].map((name) => [name, new Sheet(this.parts[name])]));
     HOUSE.roots.add(root);
     this.listen();
-    this.observer = new ResizeObserver(() => this.refresh());
+    this.observer = new ResizeObserver(() => {
+      for (const sheet of Object.values(this.sheets)) sheet.isStale = true;
+      this.refresh();
+    });
     for (const sheet of Object.values(this.sheets)) this.observer.observe(sheet.canvas);
     this.sight = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -1251,8 +1257,11 @@ class Player {
       if (header.moment !== null) this.go(header.moment);
     }
     if (this.film.scene) {
-      this.look = lookOf(this.host, this.film.scene);
-      if (isOther) this.arrange();
+      const look = lookOf(this.host, this.film.scene);
+      if (isOther || look.name !== this.look?.name) {
+        this.look = look;
+        this.arrange();
+      }
     }
     this.refresh();
   }
@@ -1338,7 +1347,7 @@ class Player {
     this.playing = HOUSE.wishes.plays = false;
     this.goal = null;
     this.position = Math.floor(this.position);
-    this.refresh();
+    this.show();
   }
 
   /** Go to a frame and stay there; where it is not here yet, train up to it. */
@@ -1348,6 +1357,15 @@ class Player {
     const target = Math.min(Math.max(0, frame), last);
     this.goal = target < this.film.frames.length ? null : target;
     this.position = Math.min(target, Math.max(0, this.film.frames.length - 1));
+    this.show();
+  }
+
+  /** Paint at once, not with the next picture of the browser: what a hand moves follows it. */
+  show() {
+    if (this.film.scene && this.film.frames.length && this.arranged) {
+      this.film.seen = Math.max(this.film.seen, this.position);
+      this.paint(performance.now());
+    }
     this.refresh();
   }
 
@@ -1526,7 +1544,6 @@ class Player {
       data: [DATA_VIEWS[scene.view].smooth, (sheet) => DATA_VIEWS[scene.view].paint(sheet, film, moment, look)],
       chosen: [CHOSEN[name].smooth, (sheet) => CHOSEN[name].paint(sheet, film, moment, look, HOUSE.wishes)],
     };
-    let any = false;
     for (const [part, [smooth, work]] of Object.entries(painted)) {
       const sheet = this.sheets[part];
       if (sheet.isHidden || !sheet.fit()) continue;
@@ -1535,9 +1552,10 @@ class Player {
       if (sheet.shown === key) continue;
       work(sheet);
       sheet.shown = key;
-      any = true;
     }
-    if (any) this.drawn++;
+    const place = `${film.run} ${moment.position}`;
+    if (place !== this.place) this.drawn++; // pictures of another moment
+    this.place = place;
     this.mark(moment);
     this.write(moment, now);
     this.hover(moment);
