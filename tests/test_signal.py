@@ -306,7 +306,7 @@ def test_quantiles_rise_and_lie_within_the_values(activation: str, initializer: 
 
 
 def test_quantiles_of_many_values_are_those_of_a_fair_sample() -> None:
-    """Past 2^14 values a layer only some are kept: layer 1 of gaussian inputs is N(0, 2) all the same."""
+    """Past 2^13 values a layer only some are kept: layer 1 of gaussian inputs is N(0, 2) all the same."""
     signal = measure(_spec(width=512, depth=1), 24, samples=128, backward=False)
     expected = stats.norm.ppf(QUANTILES) * math.sqrt(2)
     np.testing.assert_allclose(signal.quantiles[:, 0], expected, atol=0.15)
