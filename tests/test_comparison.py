@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from scipy import stats
 from torch import nn
 
 from winit import comparison
+from winit.__main__ import main
 from winit.comparison import (
     INTERVAL_SEEDS,
     Comparison,
@@ -35,12 +38,12 @@ from winit.comparison import (
     steps_to,
 )
 from winit.datasets import ACCURACY, DATASETS, R_SQUARED, load
-from winit.fields import BadInput
-from winit.lenses import CompareKnobs
+from winit.fields import BadInput, fields_of
+from winit.lenses import CompareKnobs, logarithmic_grid
 from winit.network import Member, initialize
 from winit.seeds import generator
 from winit.spec import Spec
-from winit.sweep import Sweep
+from winit.sweep import Progress, Sweep
 from winit.training import STATUSES, History, Training
 from winit.ui import answers
 
@@ -800,3 +803,100 @@ def test_biases_and_the_output_rule_are_those_of_every_competitor(output: str, b
         assert len(set(starts)) == len(history.members)
     # Zero weights at the output leave the first step's gradient to the output layer alone, and learning goes on.
     assert (history.final_loss < starts).all()
+
+
+# Learning rates by range and count
+
+
+@given(st.floats(1e-12, 1e3), st.floats(1.5, 1e6), st.integers(2, 12))
+def test_a_logarithmic_grid_is_that_of_numpy_to_three_digits(low: float, ratio: float, count: int) -> None:
+    found = logarithmic_grid(low, low * ratio, count)
+    np.testing.assert_allclose(found, np.geomspace(low, low * ratio, count), rtol=0.0051)
+    assert all(float(f"{rate:.3g}") == rate for rate in found)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "count"),
+    [(0.0, 1.0, 3), (-1.0, 1.0, 3), (1.0, 1.0, 3), (2.0, 1.0, 3), (1.0, 1e11, 3), (0.1, 1.0, 1), (0.1, 1.0, 13)],
+)
+def test_what_is_no_logarithmic_grid_is_refused(low: float, high: float, count: int) -> None:
+    with pytest.raises(BadInput) as caught:
+        logarithmic_grid(low, high, count)
+    assert caught.value.field == "learning_rates"
+
+
+@pytest.mark.parametrize("count", [2, 5, 12])
+def test_a_grid_among_the_rates_stands_for_its_rates(count: int) -> None:
+    field = next(field for field in fields_of(CompareKnobs) if field.name == "learning_rates")
+    rates = field.read(f"0.001..1:{count}")
+    assert rates == logarithmic_grid(0.001, 1, count)
+    assert field.read(field.write(rates)) == rates  # an address holds the rates themselves
+    assert CompareKnobs(learning_rates=[f"0.001..1:{count}"]).learning_rates == rates
+    assert field.read(" 5 ;1e-2 .. 1 : 3") == (5.0, 0.01, 0.1, 1.0)
+    for text in ("0.1..1:3;0.1", "0.1..0.1001:4", "1..10:12;20", "0.1..1:x", "..1:3", "0.1..:3", "0.1..1:"):
+        with pytest.raises(BadInput):
+            field.read(text)
+
+
+# From the terminal
+
+TERMINAL = (
+    *("compare", "--depth", "2", "--width", "8", "--dataset", "moons", "--steps", "12", "--seeds", "6"),
+    *("--initializers", "he_normal;zeros;random_normal(stddev=1e18)", "--target-loss", "0.3"),
+)
+
+
+def test_the_terminal_says_what_was_found_and_makes_nothing_twice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WINIT_STORE", str(tmp_path / "runs.sqlite"))
+    assert main(TERMINAL) == 0
+    first = capsys.readouterr()
+    monkeypatch.setattr("winit.sweep.Training", None)
+    assert main(TERMINAL) == 0
+    second = capsys.readouterr()
+    assert second.out == first.out
+    assert "18 of 18 runs, 18 from the store" in second.err
+    assert first.err.startswith("18 runs, ")
+    assert "18 of 18 runs, " in first.err
+    found = json.loads(first.out)
+    assert found["finding"].count(" in 6 of 6") >= 2
+    assert found["target_loss"] == 0.3
+    huge = next(rank for rank in found["ranking"] if rank["initializer"].startswith("random_normal"))
+    assert huge["diverged"] == 6
+    assert len(huge["divergences"]) == 6
+    assert huge["steps_to_target"] is None
+    assert huge["reasons"]["steps_to_target"] == "most runs never reach the target loss"
+    assert "no width" in huge["score"]["reason"]
+    assert len(found["pairs"]) == 3
+    for one in found["pairs"]:
+        assert one["told_apart"] == (not one["low"] <= 0.5 <= one["high"])
+    for member in found["members"]:
+        if member["status"] != "diverged":
+            assert member["loss_area"] == pytest.approx(
+                np.trapezoid(member["loss"], found["steps"]) / found["steps"][-1], rel=1e-12
+            )
+
+
+def test_an_interrupted_terminal_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WINIT_STORE", str(tmp_path / "runs.sqlite"))
+    advance = Sweep.advance
+
+    def interrupted(sweep: Sweep, seconds: float) -> Progress:
+        if sweep.progress.runs:
+            raise KeyboardInterrupt
+        sweep._at_once = 6
+        return advance(sweep, 0.0)
+
+    monkeypatch.setattr(Sweep, "advance", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main(TERMINAL)
+    assert caught.value.code == 130
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "stopped: 6 of 18 runs" in printed.err
+    monkeypatch.setattr(Sweep, "advance", advance)
+    assert main(TERMINAL) == 0
+    assert "18 of 18 runs, 6 from the store" in capsys.readouterr().err

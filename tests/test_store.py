@@ -634,7 +634,7 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -
 @pytest.mark.slow
 def test_a_sweep_killed_at_many_moments_ends_with_the_same_numbers(tmp_path: Path) -> None:
     """Also while it opens the file and while it writes."""
-    moments = np.random.default_rng(0).integers(0, 160, 12).tolist()
+    moments = np.random.default_rng(0).integers(0, 160, 8).tolist()
     _kill_and_resume(tmp_path / "runs.sqlite", moments)
 
 

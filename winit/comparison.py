@@ -375,7 +375,8 @@ def _interval(values: Array, statistic: Callable[..., Array]) -> tuple[float, fl
     found = stats.bootstrap(
         (values,), statistic, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
-    return float(found.low), float(found.high)
+    low, high = sorted((float(found.low), float(found.high)))  # rounding may cross them where most values are equal
+    return low, high
 
 
 def pair(first: str, second: str, mine: Array, theirs: Array) -> Pair:
