@@ -370,7 +370,7 @@ def test_steps_to_a_loss_are_the_first_recorded_ones() -> None:
     assert steps_to(history, 0.5).tolist() == [20, np.inf, 0, np.inf]
     assert steps_to(history, 1.0).tolist() == [5, 5, 0, np.inf]
     assert steps_to(history, 0.0).tolist() == [np.inf] * 4
-    rank = conclude(history, target_loss=1.0).ranking[0]
+    rank = conclude(history, target=100).ranking[0]
     assert (rank.steps_to_target, rank.reached) == (5, 3)
 
 
@@ -842,7 +842,7 @@ def test_a_grid_among_the_rates_stands_for_its_rates(count: int) -> None:
 
 TERMINAL = (
     *("compare", "--depth", "2", "--width", "8", "--dataset", "moons", "--steps", "12", "--seeds", "6"),
-    *("--initializers", "he_normal;zeros;random_normal(stddev=1e18)", "--target-loss", "0.3"),
+    *("--initializers", "he_normal;zeros;random_normal(stddev=1e18)", "--target", "40"),
 )
 
 
@@ -861,7 +861,7 @@ def test_the_terminal_says_what_was_found_and_makes_nothing_twice(
     assert "18 of 18 runs, " in first.err
     found = json.loads(first.out)
     assert found["finding"].count(" in 6 of 6") >= 2
-    assert found["target_loss"] == 0.3
+    assert found["target_loss"] == pytest.approx(0.4 * found["constant_loss"])
     huge = next(rank for rank in found["ranking"] if rank["initializer"].startswith("random_normal"))
     assert huge["diverged"] == 6
     assert len(huge["divergences"]) == 6

@@ -207,13 +207,13 @@ def members(spec: Spec, knobs: CompareKnobs) -> tuple[Member, ...]:
     )
 
 
-def conclude(
-    history: History, *, target_loss: float = CompareKnobs().target_loss, planned: int | None = None
-) -> Comparison:
+def conclude(history: History, *, target: int = CompareKnobs().target, planned: int | None = None) -> Comparison:
     """Rank the initializers of a history, by interquartile mean of the compared scores, then by final loss.
 
-    `planned` is the number of runs of the whole comparison, where the history may hold a part of them.
+    `target` is the loss whose first reaching is counted, in percent of the best constant predictor's. `planned` is the
+    number of runs of the whole comparison, where the history may hold a part of them.
     """
+    target_loss = target / 100 * history.constant_loss
     reached, compared = scores(history), compared_scores(history)
     areas, steps = loss_areas(history), steps_to(history, target_loss)
     ranks = []

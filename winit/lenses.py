@@ -202,13 +202,16 @@ class CompareKnobs(Declared):
     )
     learning_rates: tuple[float, ...] = declare(
         (),
-        Rates(Real(0.0, 1e10, exclusive=True), RATE_LIMIT, limit=120),
+        Rates(Real(0.0, 1e10, exclusive=True), RATE_LIMIT, limit=107),
         label="Learning rates",
         help="Rates to try for each initializer, chosen on one half of the seeds and scored on the other. "
         "0.001..1:7 stands for 7 from 0.001 to 1 in equal ratios. Empty: the network's own.",
     )
-    target_loss: float = declare(
-        0.5, Real(0.0, 1e6), label="Target loss", help="The training loss whose first reaching is counted in steps."
+    target: int = declare(
+        50,
+        Integer(1, 100),
+        label="Target loss, %",
+        help="Of the loss of the best constant predictor. Counted are the steps until a run's training loss is there.",
     )
     curve: str = declare(
         "loss",

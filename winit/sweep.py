@@ -240,7 +240,7 @@ class Sweep(Iterator[Progress]):
 
     def conclude(self) -> Comparison:
         """Return the comparison of what `history` has, at any time."""
-        return comparison.conclude(self.history(), target_loss=self.knobs.target_loss, planned=len(self.members))
+        return comparison.conclude(self.history(), target=self.knobs.target, planned=len(self.members))
 
 
 def split(history: History) -> dict[Member, Run]:
