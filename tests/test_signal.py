@@ -14,11 +14,28 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from winit.activations import activation
 from winit.datasets import gaussian, load
-from winit.fields import BadInput
+from winit.fields import BadInput, Refused
+from winit.layers import NORMALIZATIONS
 from winit.network import Member, initialize
+from winit.queueing import POOL, WORKERS, spread
 from winit.seeds import generator
-from winit.signal import QUANTILES, Signal, measure, per_layer, power, verdict
+from winit.signal import (
+    BINS,
+    QUANTILES,
+    Signal,
+    equal_variance,
+    measure,
+    per_layer,
+    place,
+    power,
+    predict,
+    prediction,
+    rules,
+    verdict,
+    zero_mean,
+)
 from winit.spec import Spec
 
 Array = NDArray[np.float64]
@@ -251,8 +268,9 @@ def test_a_tiny_network_is_measured_as_by_autograd(activation: str, dataset: str
     pooled: list[list[Array]] = [[], [], []]
     for row, seed in enumerate(signal.seeds):
         ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
-        h, pre_activations, slopes = x, [], []
+        h, pre_activations, slopes, seen = x, [], [], []
         for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+            seen.append(h)
             z = (h @ weight[0].T + bias[0, :, 0]).requires_grad_()
             if layer < 3:
                 pre_activations.append(z)
@@ -264,18 +282,29 @@ def test_a_tiny_network_is_measured_as_by_autograd(activation: str, dataset: str
                 assert signal.variance_over_samples[row, layer] == pytest.approx(a.var(axis=0).mean(), rel=1e-10)
                 dead = float((slope == 0).all(dim=0).double().mean())
                 assert signal.dead_fraction[row, layer] == dead
+                flat = 0.05 * float(np.abs(ensemble.activation.slopes(np.linspace(-10, 10, 20_001))).max())
+                assert signal.saturated_fraction[row, layer] == float((slope.abs() < flat).double().mean())
+                assert signal.pre_activation_mean[row, layer] == pytest.approx(float(z.detach().mean()), abs=1e-14)
+                assert 10 ** signal.activation_log10[row, layer] == pytest.approx((a * a).mean(), rel=1e-10)
+                assert signal.variance_over_units[row, layer] == pytest.approx(a.var(axis=1).mean(), rel=1e-10)
+                cosines = F.cosine_similarity(z.detach()[:, None], z.detach()[None], dim=2)
+                expected = float(cosines[~torch.eye(20, dtype=torch.bool)].mean())
+                assert signal.correlation[row, layer] == pytest.approx(expected, abs=1e-10)
                 pooled[layer].append(z.detach().numpy().ravel())
         if dataset == "gaussian":
             cotangent = torch.empty(1, 6, 20, dtype=torch.float64).normal_(generator=generator(seed, "cotangent"))
-            gradients = torch.autograd.grad(z, pre_activations, cotangent[0].T)
+            output, below = z, cotangent[0].T
         else:
-            loss = F.cross_entropy(z, torch.tensor(load(dataset).train_y[:20]), reduction="sum")
-            gradients = torch.autograd.grad(loss, pre_activations)
+            output, below = F.cross_entropy(z, torch.tensor(load(dataset).train_y[:20]), reduction="sum"), None
+        gradients = torch.autograd.grad(output, pre_activations, below)
         for layer in range(3):
             forward = float(pre_activations[layer].detach().square().mean())
             backward = float(gradients[layer].square().mean())
             assert signal.forward_log10[row, layer] == pytest.approx(math.log10(forward), abs=1e-10)
             assert signal.backward_log10[row, layer] == pytest.approx(math.log10(backward), abs=1e-10)
+            of_weight = gradients[layer].T @ (seen[layer].detach()) / 20
+            expected = math.log10(float(of_weight.square().mean()))
+            assert signal.weight_gradient_log10[row, layer] == pytest.approx(expected, abs=1e-10)
     for layer in range(3):
         expected = np.quantile(np.concatenate(pooled[layer]), QUANTILES)
         np.testing.assert_allclose(signal.quantiles[:, layer], expected, rtol=1e-9, atol=1e-12)
@@ -288,6 +317,206 @@ def test_without_gradients_everything_else_is_the_same() -> None:
     assert np.isfinite(with_gradients.backward_log10).all()
     for name in ("forward_log10", "activation_mean", "variance_over_samples", "dead_fraction", "quantiles"):
         np.testing.assert_array_equal(getattr(with_gradients, name), getattr(without, name))
+
+
+# What else is measured
+
+
+@pytest.mark.parametrize("initializer", ["zeros", "constant(value=0.1)"])
+def test_units_that_start_equal_are_counted_as_one(initializer: str) -> None:
+    signal = measure(Spec(depth=4, width=64, initializer=initializer, activation="tanh"), 2)
+    assert (signal.distinct_rows == 1).all()
+    assert (signal.distinct_gradients == 1).all()
+
+
+def test_units_that_start_apart_are_counted_one_by_one() -> None:
+    signal = measure(Spec(depth=4, width=64, activation="tanh"), 2)
+    assert (signal.distinct_rows == 64).all()
+    assert (signal.distinct_gradients == 64).all()
+    # Units of ReLU that are off for the whole batch have the same gradient: none.
+    few = measure(_spec(depth=3, width=64, batch_size=2), 2)
+    assert (few.dead_fraction[:, 0] > 0.1).all()
+    dead = np.round(few.dead_fraction * 64)
+    np.testing.assert_array_equal(few.distinct_gradients, np.where(dead > 0, 65 - dead, 64))
+    assert (measure(Spec(depth=2, width=8), 1, backward=False).distinct_gradients == -1).all()
+
+
+def test_what_float32_would_lose_is_flagged() -> None:
+    small = measure(_spec(depth=50, initializer="random_normal(stddev=0.01)"), 2)
+    assert not small.forward_underflows[:, 0].any()
+    assert small.forward_underflows[:, -1].all()
+    assert small.backward_underflows[:, 0].all()
+    assert not small.overflows.any()
+    first = small.forward_underflows[0].argmax()
+    # A typical value there is below the least number that float32 holds in full.
+    assert 10 ** (small.forward_log10[0, first] / 2) < np.finfo(np.float32).tiny
+    assert 10 ** (small.forward_log10[0, first - 1] / 2) > np.finfo(np.float32).tiny
+    large = measure(_spec(depth=50, initializer="random_normal(stddev=100)"), 2)
+    assert large.overflows[:, -1].all()
+    assert not large.forward_underflows.any()
+    nothing = measure(_spec(depth=3, initializer="zeros"), 1)
+    assert not nothing.forward_underflows.any()
+
+
+@pytest.mark.parametrize("text", ["relu", "tanh", "sigmoid", "gelu"])
+def test_histograms_share_edges_and_hold_every_value(text: str) -> None:
+    signal = measure(Spec(depth=6, width=40, activation=text, initializer="glorot_normal"), 3)
+    for histogram, apart in ((signal.activation_histogram, 0.0), (signal.gradient_histogram, 1.0)):
+        assert histogram.edges.shape == (BINS + 1,)
+        assert (np.diff(histogram.edges) > 0).all()
+        assert histogram.shares.shape == (6, BINS)
+        whole = histogram.shares.sum(axis=1) + histogram.beyond + apart * histogram.zeros
+        np.testing.assert_allclose(whole, 1, atol=1e-12)
+        assert (histogram.beyond < 0.1).all()
+    # The activations are where the quantiles of the pre-activations say.
+    edges, shares = signal.activation_histogram.edges, signal.activation_histogram.shares
+    for layer in range(6):
+        median = float(activation(text).values(signal.quantiles[len(QUANTILES) // 2, layer]))
+        if text != "gelu":  # the others rise
+            below = shares[layer, edges[1:] <= median - 1e-12].sum()
+            upto = shares[layer, edges[:-1] <= median + 1e-12].sum()
+            assert below - 0.03 <= 0.5 <= upto + 0.03 + signal.activation_histogram.beyond[layer]
+    means = 10 ** (signal.gradient_histogram.edges[1:] + signal.gradient_histogram.edges[:-1]) * 1.0
+    moment = signal.gradient_histogram.shares @ means
+    np.testing.assert_allclose(np.log10(moment), np.log10((10**signal.backward_log10).mean(axis=0)), atol=0.15)
+
+
+def test_work_is_spread_in_order_and_within_the_pool() -> None:
+    def outer(number: int) -> list[int]:
+        return spread(lambda inner: 10 * number + inner, range(4))
+
+    expected = [[10 * number + inner for inner in range(4)] for number in range(20)]
+    assert spread(outer, range(20)) == expected
+    # Every thread of the pool spreads its own work, and none waits for another.
+    assert list(POOL.map(lambda _: spread(outer, range(20)), range(2 * WORKERS))) == [expected] * (2 * WORKERS)
+    assert spread(outer, []) == []
+
+    def fails(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    with pytest.raises(ValueError, match="three"):
+        spread(fails, range(8))
+
+
+# Theory beside it
+
+
+def test_a_prediction_ends_at_the_gradients_that_were_measured() -> None:
+    signal = measure(Spec(depth=6, width=48), 5)
+    expected = predict(signal)
+    assert expected.backward.median_log10[-1] == pytest.approx(np.median(signal.backward_log10[:, -1]), abs=1e-12)
+    assert (expected.forward.low_log10 < expected.forward.median_log10).all()
+    assert (expected.forward.median_log10 < expected.forward.high_log10).all()
+    assert (np.abs(np.median(signal.forward_log10, axis=0) - expected.forward.median_log10) < 0.3).all()
+    free = prediction(signal.spec, signal.inputs, signal.alignment)
+    np.testing.assert_allclose(np.diff(free.backward.log10), np.diff(expected.backward.log10), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"initializer": "constant(value=0.1)"}, "weights of mean 0"),
+        ({"initializer": "random_normal(mean=0.1)"}, "weights of mean 0"),
+        ({"initializer": "lsuv"}, "look at the data"),
+        ({"initializer": "identity"}, "weights of mean 0"),
+        ({"initializer": "looks_linear"}, "drawn independently"),
+        ({"bias": "constant(value=0.1)"}, "biases of mean 0"),
+    ],
+)
+def test_where_theory_has_nothing_to_say_it_says_why(changes: dict[str, str], words: str) -> None:
+    signal = measure(Spec(depth=2, width=8, **changes), 1)
+    with pytest.raises(Refused, match=words):
+        predict(signal)
+
+
+def test_sparse_weights_and_biases_have_a_theory() -> None:
+    for changes in ({"initializer": "sparse"}, {"initializer": "sparse_martens"}, {"bias": "normal(stddev=0.3)"}):
+        signal = measure(_spec(depth=4, width=128, activation="tanh").replace(**changes), 6)
+        expected = predict(signal).forward
+        error = np.abs(signal.forward_log10.mean(axis=0) - expected.median_log10) * math.log(10)
+        assert (error < 3 * expected.deviation / math.sqrt(6) + 0.05).all(), changes
+
+
+def test_the_place_in_the_phase_diagram() -> None:
+    assert place(Spec()) == (pytest.approx(2**0.5), 0.0)
+    assert place(_spec(width=100, initializer="torch_default")) == (
+        pytest.approx(3**-0.5),
+        pytest.approx((1 / 300) ** 0.5),
+    )
+    assert place(Spec(bias="normal(stddev=0.2)", initializer="zeros")) == (0.0, pytest.approx(0.2))
+    assert place(Spec(depth=1, width=100, dataset="digits", initializer="random_normal(stddev=1)"))[0] == pytest.approx(
+        8
+    )
+
+
+# Rules
+
+
+def test_the_two_rules_with_their_numbers() -> None:
+    kept = measure(_spec(depth=20, width=128, activation="tanh", initializer="orthogonal"), 4)
+    assert [rule.is_kept for rule in rules(kept)] == [True, False]
+    relu = measure(_spec(depth=20, width=256), 4)
+    mean, variance = rules(relu)
+    assert not mean.is_kept
+    # E z / sqrt(E z^2) of a half normal: sqrt(1 / pi), more or less by layer.
+    assert mean.number == pytest.approx(math.sqrt(1 / math.pi), abs=0.1)
+    assert f"{mean.number:.2g}" in mean.sentence
+    assert variance.number == pytest.approx(10 ** (np.diff(np.median(relu.forward_log10[:, [0, -1]], axis=0))[0]))
+    assert variance.sentence == verdict(relu)
+    assert zero_mean(measure(_spec(activation="sigmoid"), 2)).number > 0.8
+
+
+@pytest.mark.parametrize(("change", "is_kept"), [(0.29, True), (-0.29, True), (0.31, False), (-0.31, False)])
+def test_the_variance_is_kept_within_a_factor_of_2(change: float, is_kept: bool) -> None:
+    assert equal_variance(_hand_made(0.0, change)).is_kept is is_kept
+
+
+def test_where_nothing_is_left_no_rule_is_kept() -> None:
+    for initializer in ("zeros", "random_normal(stddev=1e30)"):
+        signal = measure(_spec(depth=30, width=4, initializer=initializer), 2)
+        assert not equal_variance(signal).is_kept
+    assert "no layer has activations" in zero_mean(measure(_spec(depth=2, initializer="zeros"), 1)).sentence
+
+
+# Bad input
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", ["relu", "tanh", "sigmoid", "sine"])
+@pytest.mark.parametrize("initializer", ["zeros", "random_normal(stddev=1e-30)", "random_normal(stddev=1e30)"])
+@pytest.mark.parametrize(("depth", "width", "samples"), [(1, 1, 1), (200, 1, 2), (20, 4, 8)])
+def test_extremes_have_figures(text: str, initializer: str, depth: int, width: int, samples: int) -> None:
+    for dataset in ("gaussian", "digits"):
+        spec = Spec(depth, width, text, initializer, dataset=dataset, batch_size=samples)
+        signal = measure(spec, 2)
+        expected = predict(signal)
+        assert not np.isnan(signal.forward_log10).any()
+        for course in (expected.forward, expected.backward):
+            assert not np.isnan(course.median_log10).any()
+            assert not np.isnan(course.deviation).any()
+        assert all(rule.sentence.endswith(".") for rule in rules(signal))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("normalization", ["none", *NORMALIZATIONS])
+@pytest.mark.parametrize("residual", ["off", "plain", "zero"])
+def test_extremes_between_normalizations_and_branches(normalization: str, residual: str) -> None:
+    for initializer in ("zeros", "random_normal(stddev=1e-30)", "random_normal(stddev=1e30)"):
+        spec = Spec(20, 6, "relu", initializer, normalization=normalization, residual=residual, batch_size=4)
+        expected = predict(measure(spec, 2))
+        assert not np.isnan(expected.forward.median_log10).any()
+        assert not np.isnan(expected.backward.median_log10).any()
+
+
+def test_inputs_that_are_all_alike_stay_alike() -> None:
+    """One sample has no other to correlate with; of two equal ones the correlation is 1 in every layer."""
+    assert np.isnan(measure(_spec(depth=3, batch_size=1), 1).correlation).all()
+    signal = measure(_spec(depth=3, width=16, initializer="zeros", bias="normal(stddev=0.5)", activation="tanh"), 2)
+    np.testing.assert_allclose(signal.correlation, 1, atol=1e-12)
+    np.testing.assert_allclose(signal.variance_over_samples, 0, atol=1e-30)
+    assert (signal.variance_over_units > 0.05).all()
 
 
 # Quantiles, seeds, inputs

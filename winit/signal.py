@@ -412,7 +412,8 @@ def predict(signal: Signal) -> theory.Prediction:
     where theory has nothing to say: weights with a mean, with a pattern, or fitted to the data; constant biases.
     """
     found = prediction(signal.spec, signal.inputs, signal.alignment)
-    return found.anchored(float(np.median(signal.backward_log10[:, -1])))
+    with np.errstate(invalid="ignore"):  # some networks at nothing, some beyond all numbers
+        return found.anchored(float(np.median(signal.backward_log10[:, -1])))
 
 
 def prediction(spec: Spec, inputs: theory.Inputs, alignment: float = 0.0) -> theory.Prediction:
@@ -461,8 +462,8 @@ _LARGEST_FACTOR = 2.0
 
 def zero_mean(signal: Signal) -> Rule:
     """Return whether activations have mean zero in every layer: the first rule of Glorot & Bengio 2010, section 4.2."""
-    root = np.exp(np.median(signal.activation_log10, axis=0) / 2 * math.log(10))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):  # of networks beyond all numbers
+        root = 10 ** (np.median(signal.activation_log10, axis=0) / 2)
         share = np.abs(np.median(signal.activation_mean, axis=0)) / root
     name = "Activations have mean zero"
     if not np.isfinite(share).any():
@@ -499,7 +500,8 @@ def per_layer(signal: Signal) -> float:
 
     0 where it ends at nothing, infinity where it leaves the finite numbers.
     """
-    first, last = np.median(signal.forward_log10[:, [0, -1]], axis=0)
+    with np.errstate(invalid="ignore"):  # some networks at nothing, some beyond all numbers
+        first, last = np.median(signal.forward_log10[:, [0, -1]], axis=0)
     if signal.spec.depth == 1:
         return 1.0
     if not np.isfinite(first) or not np.isfinite(last):

@@ -230,7 +230,6 @@ class _Normalizer:
 
         `mean` is over units, over the root of the second moment; what it keeps is d ln after / d ln before.
         """
-        log_all = float(_log_mean(log_h, log_share))
         if self.kind == "none":
             return log_h, c, 0.0, 1.0
         if self.kind == "batch":
@@ -244,7 +243,9 @@ class _Normalizer:
         after = varying - divisor
         all_after = float(_log_mean(after, log_share))
         following = (c - centred) / max(1 - centred, 1e-300)
-        return after, following, log_all + math.log(max(1 - centred, 1e-300)) - all_after, 1 - math.exp(all_after)
+        # What gradients are divided by: the average over samples is that of the inverse.
+        divided = -float(_log_mean(-divisor, log_share))
+        return after, following, divided, 1 - math.exp(all_after)
 
 
 def _forward(activation: Activation, layers: Sequence[LayerLaw], inputs: Inputs, blocks: Blocks) -> _Forward:
