@@ -39,6 +39,7 @@ Counts = NDArray[np.int64]
 QUANTILES = np.linspace(0.01, 0.99, 21)
 """The quantiles of the pre-activations that are kept, layer by layer."""
 BINS = 60
+_TOGETHER = 2**17  # values of layers that are looked at in one go: a megabyte
 _KEPT = 2**13  # values a layer, of all seeds together, from which quantiles come, and histograms from half of them
 
 
@@ -128,18 +129,29 @@ def _underflows(log10: Array) -> NDArray[np.bool_]:
     return np.asarray((log10 / 2 < -126 * math.log10(2)) & (log10 > -np.inf))
 
 
-def _second_moment_log10(values: torch.Tensor) -> float:
-    """Return log10 of the mean square, scaled so that squares neither underflow nor overflow."""
-    flat = values.flatten()
-    whole = float(torch.dot(flat, flat))
-    if 1e-280 < whole < 1e300:
-        return math.log10(whole / flat.numel())
-    largest = float(flat.abs().max())
-    if largest == 0:
-        return -np.inf
-    if not np.isfinite(largest):
-        return np.inf
-    return 2 * math.log10(largest) + float(torch.log10((flat / largest).square().mean()))
+def _log10_of_mean(squares: torch.Tensor, values: torch.Tensor) -> Array:
+    """Return log10 of the mean square of values (layers, ...), whose sums of squares (layers,) are given.
+
+    Where those under- or overflow, from values scaled so that they do not.
+    """
+    count = values[0].numel()
+    found: Array = torch.log10(squares / count).numpy()
+    for layer in np.flatnonzero(~((squares > 1e-280) & (squares < 1e300)).numpy()):
+        largest = float(values[layer].abs().max())
+        if largest == 0:
+            found[layer] = -np.inf
+        elif not np.isfinite(largest):
+            found[layer] = np.inf
+        else:
+            mean = float((values[layer] / largest).square().mean())
+            found[layer] = 2 * math.log10(largest) + math.log10(mean)
+    return found
+
+
+def _second_moment_log10(values: torch.Tensor) -> Array:
+    """Return log10 of the mean square of values (layers, ...), (layers,)."""
+    flat = values.flatten(1)
+    return _log10_of_mean(torch.linalg.vecdot(flat, flat), flat)
 
 
 def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> float:
@@ -154,32 +166,47 @@ def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples:
     else:
         source = generator(seed, "cotangent")
         cotangent = torch.empty(outputs.shape, dtype=outputs.dtype).normal_(generator=source)
-    squared = _mean_cosine(cotangent[0], squared=True)
+    squared = _mean_squared_cosine(cotangent[0])
     workspace.backward(cotangent)
     return squared
 
 
-def _mean_cosine(values: torch.Tensor, *, squared: bool = False) -> float:
-    """Return the mean over pairs of columns (units, samples) of their cosine or its square; 0 columns count in none."""
-    square = values.square().sum(dim=0)
-    # Columns of which squares underflow are scaled first; those beyond all numbers have no direction.
-    if not 1e-280 < float(square.min()) <= float(square.max()) < 1e300:
-        values = values / values.abs().amax(dim=0).clamp_min(5e-324)
-        square = values.square().sum(dim=0)
-    length = square.sqrt_()
+def _lengths(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return values (..., units, samples), scaled where squares would leave the numbers, and lengths (..., samples)."""
+    square = values.square().sum(dim=-2)
+    low, high = square.aminmax()
+    if not 1e-280 < float(low) <= float(high) < 1e300:
+        values = values / values.abs().amax(dim=-2, keepdim=True).clamp_min(5e-324)
+        square = values.square().sum(dim=-2)
+    return values, square.sqrt_()
+
+
+def _mean_cosine(values: torch.Tensor) -> Array:
+    """Return the mean over pairs of samples of their cosine, values (layers, units, samples), (layers,).
+
+    A sample that is 0 in a layer, or beyond all numbers, counts in no pair; NaN where no pair is left.
+    """
+    values, length = _lengths(values)
+    has_direction = (length > 0) & length.isfinite()
+    count = has_direction.sum(dim=1)
+    if not bool(has_direction.all()):
+        values = torch.where(has_direction[:, None], values, 0.0)
+        length = torch.where(has_direction, length, 1.0)
+    whole = torch.bmm(values, length.reciprocal()[:, :, None]).square().sum(dim=(1, 2))
+    found: Array = torch.where(count > 1, (whole - count) / (count * (count - 1)).clamp_min(1), math.nan).numpy()
+    return found
+
+
+def _mean_squared_cosine(values: torch.Tensor) -> float:
+    """Return the mean over pairs of samples of their squared cosine, values (units, samples); NaN without a pair."""
+    values, length = _lengths(values)
     has_direction = (length > 0) & length.isfinite()
     count = int(has_direction.sum())
     if count < 2:
         return math.nan
-    if count < len(length):
-        values, length = values[:, has_direction], length[has_direction]
-    if squared:
-        unit = values / length
-        gram = unit @ unit.mT if unit.shape[0] < count else unit.mT @ unit
-        whole = float(gram.square().sum())
-    else:
-        whole = float((values @ length.reciprocal()).square().sum())
-    return (whole - count) / (count * (count - 1))
+    unit = values[:, has_direction] / length[has_direction]
+    gram = unit @ unit.mT if unit.shape[0] < count else unit.mT @ unit
+    return (float(gram.square().sum()) - count) / (count * (count - 1))
 
 
 def _distinct(rows: torch.Tensor) -> int:
@@ -193,9 +220,10 @@ def _distinct(rows: torch.Tensor) -> int:
     return int((counts == 1).sum()) + len({row.tobytes() for row in alike})
 
 
-def _variance(values: torch.Tensor, dim: int) -> float:
-    """Return the variance along an axis, averaged over the other, from what is left without the mean."""
-    return float((values - values.mean(dim=dim, keepdim=True)).square_().mean())
+def _variance(values: torch.Tensor, mean: torch.Tensor) -> Array:
+    """Return the mean square of what is left of values (layers, units, samples) without a mean, (layers,)."""
+    found: Array = (values - mean).square_().mean(dim=(1, 2)).numpy()
+    return found
 
 
 def _linears(layers: Sequence[Layer]) -> Iterator[Linear]:
@@ -236,6 +264,39 @@ class _One:
     """Pre-activations and gradients, (depth, values) each, a fair sample; NaN fills up layers that have fewer."""
 
 
+def _chunks(widths: Sequence[int], samples: int) -> Iterator[list[int]]:
+    """Yield the layers in order, in runs of equal width that are looked at together."""
+    chunk: list[int] = []
+    for layer, width in enumerate(widths):
+        if chunk and (widths[chunk[0]] != width or (len(chunk) + 1) * width * samples > _TOGETHER):
+            yield chunk
+            chunk = []
+        chunk.append(layer)
+    yield chunk
+
+
+def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
+    """Return the rows of `_MOMENTS` for pre-activations and activations (layers, units, samples), gradients as NaN."""
+    slope = phi.backward(torch.ones_like(z), z, a, torch.empty_like(z))
+    unknown = np.full(len(z), math.nan)
+    of_samples = a.mean(dim=1, keepdim=True)
+    return np.stack(
+        [
+            _second_moment_log10(z),
+            unknown,
+            unknown,
+            _second_moment_log10(a),
+            z.mean(dim=(1, 2)).numpy(),
+            of_samples.mean(dim=(1, 2)).numpy(),
+            _variance(a, of_samples),
+            _variance(a, a.mean(dim=2, keepdim=True)),
+            _mean_cosine(z),
+            (slope == 0).all(dim=2).double().mean(dim=1).numpy(),
+            (slope.abs_() < FLAT * steepest(phi)).double().mean(dim=(1, 2)).numpy(),
+        ]
+    )
+
+
 @torch.inference_mode()
 def _measure_one(spec: Spec, seed: int, inputs: torch.Tensor, offset: int, stride: int, *, backward: bool) -> _One:
     torch.set_flush_denormal(True)
@@ -245,39 +306,28 @@ def _measure_one(spec: Spec, seed: int, inputs: torch.Tensor, offset: int, strid
     outputs = workspace.forward(inputs)
     moments = np.full((len(_MOMENTS), spec.depth), np.nan)
     distinct = np.full((2, spec.depth), -1)
-    pre, after = workspace.pre_activations, workspace.activations
     most = -(-max(spec.widths) * samples // stride)
     kept = np.full((2, spec.depth, most), np.nan)
-    flat = FLAT * steepest(ensemble.activation)
-    for layer in range(spec.depth):
-        z, a = pre[layer][0], after[layer][0]
-        slope = ensemble.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z))
-        moments[:, layer] = (
-            _second_moment_log10(z),
-            math.nan,
-            math.nan,
-            _second_moment_log10(a),
-            float(z.mean()),
-            float(a.mean()),
-            _variance(a, 0),
-            _variance(a, 1),
-            _mean_cosine(z),
-            float((slope == 0).all(dim=1).double().mean()),
-            float((slope.abs_() < flat).double().mean()),
+    for layers in _chunks(spec.widths, samples):
+        z, a = (
+            torch.stack([values[layer][0] for layer in layers])
+            for values in (workspace.pre_activations, workspace.activations)
         )
-        some = z.flatten()[offset::stride].numpy()
-        kept[0, layer, : len(some)] = some
-        distinct[0, layer] = _distinct(ensemble.weights[layer][0])
+        moments[:, layers] = _moments(ensemble.activation, z, a)
+        some = z.flatten(1)[:, offset::stride].numpy()
+        kept[0, layers, : some.shape[1]] = some
+    distinct[0] = [_distinct(weight[0]) for weight in ensemble.weights[:-1]]
     alignment = math.nan
     if backward:
         alignment = _pull_back(workspace, outputs, spec, samples, seed)
-        gradients = workspace.gradients
-        for layer, linear in zip(range(spec.depth), _linears(workspace.layers), strict=False):
-            moments[1, layer] = _second_moment_log10(gradients[layer])
-            moments[2, layer] = _second_moment_log10(linear.gradients[0]) - 2 * math.log10(samples)
-            some = gradients[layer].flatten()[offset::stride].numpy()
-            kept[1, layer, : len(some)] = some
-            distinct[1, layer] = _distinct(linear.gradients[0][0])
+        for layers in _chunks(spec.widths, samples):
+            gradient = torch.stack([workspace.gradients[layer][0] for layer in layers])
+            moments[1, layers] = _second_moment_log10(gradient)
+            some = gradient.flatten(1)[:, offset::stride].numpy()
+            kept[1, layers, : some.shape[1]] = some
+        of_weights = [linear.gradients[0] for linear in _linears(workspace.layers)][:-1]
+        moments[2] = [float(_second_moment_log10(each)[0]) - 2 * math.log10(samples) for each in of_weights]
+        distinct[1] = [_distinct(each[0]) for each in of_weights]
     return _One(moments, distinct, alignment, (kept[0], kept[1]))
 
 
