@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import time
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from winit import budget
 from winit.__main__ import _read
 from winit.budget import (
     Limit,
@@ -29,6 +32,7 @@ from winit.fields import BadInput
 from winit.lenses import CompareKnobs
 from winit.optimizers import OPTIMIZERS
 from winit.spec import Spec
+from winit.sweep import Sweep
 
 BASE = Spec(depth=5, width=40, batch_size=32, steps=200)
 SPECS = st.builds(
@@ -203,7 +207,57 @@ def test_the_command_in_a_terminal_means_the_same_comparison(
 def test_the_limit_of_a_host_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WINIT_SECONDS", raising=False)
     monkeypatch.delenv("WINIT_MEGABYTES", raising=False)
-    assert Limit.of_host() == Limit(120.0, 1e9)
+    # What the system says it has, by another way than the one that is tested.
+    kilobytes = next(
+        int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line
+    )
+    assert 1e6 <= Limit.of_host().bytes <= 1024 * kilobytes / 16
+    assert Limit.of_host().seconds == 120
+
+
+@pytest.mark.parametrize(("memory", "megabytes"), [(1.024e9, 64.0), (16.4e9, 1025.0), (1e6, 1.0)])
+def test_a_computation_gets_a_sixteenth_of_the_memory(
+    monkeypatch: pytest.MonkeyPatch, memory: float, megabytes: float
+) -> None:
+    monkeypatch.delenv("WINIT_MEGABYTES", raising=False)
+    monkeypatch.setattr(budget, "host_memory", lambda: memory)
+    assert Limit.of_host().bytes == megabytes * 1e6
+
+
+def test_the_host_is_measured_once() -> None:
+    assert budget.speed() is budget.speed()
+    # A product of 64 rows takes longer than one of 4, and both a time that a computer of this century takes.
+    assert 1e8 < budget.speed().multiply_adds < 1e13
+    assert 1e-8 < budget.speed().call < 64**3 / 1e8
+
+
+def test_a_faster_host_is_cheaper_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = training_price(BASE, 4)
+    now = budget.speed()
+    monkeypatch.setattr(budget, "speed", lambda: budget.Speed(2 * now.multiply_adds, now.call / 2))
+    fast = training_price(BASE, 4)
+    assert fast.seconds == pytest.approx(slow.seconds / 2)
+    assert (fast.multiply_adds, fast.bytes) == (slow.multiply_adds, slow.bytes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "knobs"),
+    [
+        (Spec(), CompareKnobs(seeds=1)),
+        (Spec(width=16, steps=100), CompareKnobs(seeds=4)),
+        (Spec(depth=50, steps=40), CompareKnobs(seeds=1)),
+        (Spec(width=256, steps=30), CompareKnobs(seeds=1)),
+    ],
+    ids=lambda value: value.sentence if isinstance(value, Spec) else "",
+)
+def test_a_price_is_near_what_it_costs(spec: Spec, knobs: CompareKnobs) -> None:
+    Sweep(spec.replace(steps=1), knobs).conclude()  # data is loaded and libraries are warm
+    begun = time.process_time()
+    for _ in Sweep(spec, knobs):
+        pass
+    # In processor time, which other processes do not lengthen much; on this thread and those of the pool.
+    cost = time.process_time() - begun
+    assert cost / 3 < comparison_price(spec, knobs).seconds < 3 * cost
 
 
 def test_the_limit_of_a_host_is_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,20 @@
 """What a computation costs before it starts, and what this host allows.
 
 The prices are estimates: multiply-adds are counted, seconds follow from them and from the number of
-tensor operations, at the speed of one ordinary core.
+tensor operations, at the speed that this host showed in a short product.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
 
 from winit.fields import BadInput, fields_of
 from winit.lenses import CompareKnobs, together
@@ -17,9 +23,60 @@ from winit.queueing import WORKERS
 from winit.spec import Spec
 from winit.training import group_size, recorded_steps
 
-_MULTIPLY_ADDS_PER_SECOND = 2e10
-_SECONDS_PER_LAYER_STEP = 3e-5
 _EVALUATION_SAMPLES = 872
+_SHARE_OF_PRODUCTS = 0.6  # of the time that training takes; the rest goes to activations, updates and memory
+_CALLS_PER_OPERATION = 4
+_MEMORY_SHARE = 16  # of a host's memory, one part for a computation: 64 MB of 1 GB
+_ORDINARY_MEMORY = 8e9
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one core of this host is."""
+
+    multiply_adds: float
+    """Per second, in products of matrices of 64 rows, which is what most networks here are made of."""
+    call: float
+    """Seconds of a product so small that only calling it takes time."""
+
+
+@cache
+def speed() -> Speed:
+    """Return the speed of this host, measured once per process, in about 10 ms."""
+    large, small = (np.ones((side, side), np.float32) for side in (64, 4))
+    # The best of several: other processes can only make it slower.
+    product, call = (_best(lambda one=one: one @ one, 50, tries=8) for one in (large, small))
+    return Speed(64**3 / product, call)
+
+
+def _best(work: Callable[[], object], count: int, tries: int) -> float:
+    """Return the seconds of one piece of work, the least of several tries of `count` pieces."""
+    least = float("inf")
+    for _ in range(tries):
+        begun = time.perf_counter()
+        for _ in range(count):
+            work()
+        least = min(least, time.perf_counter() - begun)
+    return least / count
+
+
+def _seconds(multiply_adds: float, operations: float) -> float:
+    now = speed()
+    return multiply_adds / (_SHARE_OF_PRODUCTS * now.multiply_adds) + operations * _CALLS_PER_OPERATION * now.call
+
+
+@cache
+def host_memory() -> float:
+    """Return the memory of this host in bytes, or of the container that this runs in."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return _ORDINARY_MEMORY
+    physical = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return min(physical, float((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return physical
 
 
 @dataclass(frozen=True)
@@ -52,8 +109,9 @@ class Limit:
 
     @classmethod
     def of_host(cls) -> Limit:
-        """Return this host's limit: WINIT_SECONDS (default 120) and WINIT_MEGABYTES (default 1000)."""
-        return cls(setting("WINIT_SECONDS", 120.0), setting("WINIT_MEGABYTES", 1000.0) * 1e6)
+        """Return this host's limit: WINIT_SECONDS (default 120) and WINIT_MEGABYTES (default a 16th of its memory)."""
+        megabytes = max(1.0, host_memory() / _MEMORY_SHARE // 1e6)
+        return cls(setting("WINIT_SECONDS", 120.0), setting("WINIT_MEGABYTES", megabytes) * 1e6)
 
     def require(self, price: Price, lower: str) -> None:
         """Raise `BadInput` naming the price where it is over the limit; `lower` says what would help."""
@@ -92,7 +150,7 @@ def training_price(spec: Spec, members: int, recorded: int | None = None) -> Pri
     return Price(
         multiply_adds,
         4.0 * members * (copies * weights + 3 * units * max(spec.batch_size, 256)),
-        multiply_adds / _MULTIPLY_ADDS_PER_SECOND + operations * _SECONDS_PER_LAYER_STEP / 8,
+        _seconds(multiply_adds, operations),
     )
 
 
@@ -151,5 +209,5 @@ def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True)
     return Price(
         multiply_adds,
         12.0 * weights + 8.0 * (3 if backward else 2) * units * samples,
-        2 * multiply_adds / _MULTIPLY_ADDS_PER_SECOND + draws + spec.depth * seeds * 2e-4,
+        _seconds(2 * multiply_adds, 40 * spec.depth * seeds) + draws,
     )

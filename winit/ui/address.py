@@ -18,6 +18,7 @@ from winit import permalink, textform
 from winit.fields import BadInput, Declared, Field, Form, Refused, Several, fields_of
 from winit.lenses import Lens
 from winit.spec import Spec, Widths
+from winit.ui import visitor
 
 # A link clicked within this time of a knob may still carry the network from before the knob moved.
 _LAG_SECONDS = 2.0
@@ -71,6 +72,7 @@ def parameter_key(key: str, record: str, parameter: str) -> str:
 
 def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     """Return the network, the lens's knobs and what was refused, and bring the address up to date."""
+    visitor.arrive(lens.slug)
     state = _state()
     query = {name: st.query_params.get_all(name) for name in st.query_params}
     spec: Spec = state.setdefault("_network", Spec())
