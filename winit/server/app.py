@@ -1,0 +1,61 @@
+"""The app as a public host serves it: Streamlit's, behind the guard, with metrics, ready when it is warm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from winit import budget, queueing
+from winit.server import metrics as counted
+from winit.server.guard import Guard
+from winit.server.metrics import Metrics
+from winit.server.settings import Settings
+
+SCRIPT = Path(__file__).parents[2] / "app.py"
+"""Home; the other pages lie beside it. They are not part of the package: a host serves a checkout."""
+
+_LOG = logging.getLogger(__name__)
+
+
+def _warm() -> None:
+    """Import what the pages need and measure this host, once, so that no visitor waits for it."""
+    from winit.ui import warm
+
+    _ = warm  # imported for its effect
+    budget.speed()
+
+
+def make(settings: Settings) -> Guard:
+    """Return the app of this process, to be served by an ASGI server."""
+
+    @asynccontextmanager
+    async def while_served(_: st.App) -> AsyncIterator[None]:
+        # The server listens only after this: who gets an answer gets it from a warm process.
+        await asyncio.to_thread(_warm)
+        _LOG.info("ready")
+        yield
+
+    async def show_metrics(request: Request) -> Response:
+        return counted.answer(metrics, settings.metrics_token, request)
+
+    def report(error: Exception) -> bool:
+        metrics.record_error()
+        # Where it broke, without the words of the error: they may repeat what a visitor typed.
+        _LOG.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+        st.error("This page could not be computed, and the fault is ours. Your network is in the address: reload.")
+        return True
+
+    streamlit = st.App(SCRIPT, lifespan=while_served, routes=[Route("/metrics", show_metrics)], on_script_error=report)
+    guard = Guard(streamlit, settings)
+    metrics = Metrics(guard)
+    queueing.watch(metrics.record)
+    return guard
