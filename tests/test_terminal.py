@@ -442,6 +442,43 @@ def test_signal(capsys: pytest.CaptureFixture[str], dataset: str) -> None:
         assert layer["variance_over_samples"] > 0
 
 
+@pytest.mark.parametrize("dataset", ["gaussian", "digits"])
+def test_signal_stands_beside_theory(capsys: pytest.CaptureFixture[str], dataset: str) -> None:
+    found = _ask(capsys, "signal", "--depth", "3", "--width", "32", "--dataset", dataset, "--seeds", "3")
+    for layer in found["layers"]:
+        for direction in ("forward", "backward"):
+            moments = layer[direction]
+            assert 0 < moments["theory_low"] < moments["theory_median"] < moments["theory_high"]
+            assert moments["theory_median"] <= moments["theory"] * 1.01
+            assert math.log10(moments["theory"]) == pytest.approx(moments["log10_theory"], abs=1e-9)
+        assert layer["saturated_fraction"] == pytest.approx(0.5, abs=0.15)  # ReLU: half of all slopes are 0
+        assert layer["correlation"] == pytest.approx(layer["theory_correlation"], abs=0.2)
+        assert layer["distinct_rows"] == 32
+    last = found["layers"][-1]["backward"]
+    assert last["theory_median"] == pytest.approx(last["measured"])
+    assert [rule["is_kept"] for rule in found["rules"]] == [False, True]
+
+
+def test_signal_says_why_theory_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _ask(capsys, "signal", *TINY, "--initializer", "constant(value=0.1)", "--seeds", "2")
+    for layer in found["layers"]:
+        assert layer["forward"]["theory"] is None
+        assert "weights of mean 0" in layer["forward"]["theory_reason"]
+        assert layer["distinct_rows"] == 1
+
+
+def test_theory(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _ask(capsys, "theory", "--activation", "tanh", "--sigma-w", "1.5", "--sigma-b", "0.2")
+    assert found["regime"] == "chaotic"
+    assert found["chi_1"] == pytest.approx(1.10094, abs=1e-5)
+    assert found["edge_of_chaos"] == pytest.approx(1.30415, abs=1e-5)
+    names = {"q_star", "chi_1", "chi_parallel", "xi_q", "xi_c", "c_star", "regime", "edge_of_chaos"}
+    assert set(found) >= names
+    for text in ("relu", "softplus"):
+        for sigma_w, sigma_b in (("0", "0"), ("1", "0"), ("3", "0.5"), ("100", "100")):
+            _ask(capsys, "theory", "--activation", text, "--sigma-w", sigma_w, "--sigma-b", sigma_b)
+
+
 def test_signal_of_one_seed_has_no_spread(capsys: pytest.CaptureFixture[str]) -> None:
     found = _ask(capsys, "signal", "--depth", "2", "--width", "8", "--dataset", "gaussian", "--seeds", "1")
     for layer in found["layers"]:
@@ -863,7 +900,7 @@ def test_help_is_not_an_error(capsys: pytest.CaptureFixture[str], arguments: lis
 
 BAD_NUMBERS = ["", " ", "nan", "inf", "-inf", "1e999", "9" * 400, "x", "1 ", "True", "\0", "1\n2", "-1", "１", "\udcff"]
 BAD: list[tuple[list[str], str, str]] = [
-    (["fly"], "lens", "one of catalogue, distributions, signal, train, compare, translate, code, link"),
+    (["fly"], "lens", "one of catalogue, distributions, signal, theory, train, compare, translate, code, link"),
     (["Train"], "lens", "one of"),
     ([""], "lens", "one of"),
     (["--depth", "3"], "lens", "one of"),

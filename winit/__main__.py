@@ -240,7 +240,8 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
     def moments(direction: str, log10: np.ndarray[Any, np.dtype[np.float64]], layer: int) -> dict[str, Any]:
         values = log10[:, layer]
         low, high = (float(value) for value in np.quantile(values, (0.1, 0.9), method="nearest"))
-        middle = float(np.median(values))
+        with np.errstate(invalid="ignore"):  # some networks at nothing, some beyond all numbers
+            middle = float(np.median(values))
         result: dict[str, Any] = {
             "measured": signal.power(middle),
             "low": signal.power(low),
@@ -257,7 +258,8 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
     def medians(layer: int) -> dict[str, Any]:
         names = ("pre_activation_mean", "activation_mean", "variance_over_units", "variance_over_samples")
         shares = ("dead_fraction", "saturated_fraction")
-        values = {name: float(np.median(getattr(found, name)[:, layer])) for name in names + shares}
+        with np.errstate(invalid="ignore"):  # of networks beyond all numbers, on either side
+            values = {name: float(np.median(getattr(found, name)[:, layer])) for name in names + shares}
         correlation = float(np.median(found.correlation[:, layer]))
         apart = {"correlation": "one sample, or no values that are finite and not 0"} if math.isnan(correlation) else {}
         if not all(math.isfinite(value) for value in values.values()):
