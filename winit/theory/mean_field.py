@@ -259,11 +259,10 @@ def _correlation_end(activation: Activation, q: float, sigma_w: float, sigma_b: 
     for _ in range(40):
         step = (correlation_map(activation, q, c, sigma_w, sigma_b) - c) / (1 - slope) if slope < 1 else 0.0
         c = min(max(c + step, 0.0), 1.0)
-        if abs(step) < 1e-12:
+        if abs(step) < 1e-8:  # what is left is its square
             break
-        if abs(step) > 1e-7:  # nearer, the last slope serves
-            slope = slope_at(c)
-    return c, slope_at(c)
+        slope = slope_at(c)
+    return c, slope
 
 
 @lru_cache(maxsize=256)
