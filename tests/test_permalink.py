@@ -153,6 +153,7 @@ def test_round_trip_of_every_field_alone(lens: Lens) -> None:
             ('custom(standard_deviation="min(1, 2/fan_in)")', "custom"),
         ],
         "learning_rates": [(1e-300,), (0.1, 0.01, 1e10)],
+        "beside": [("zeros",), ("zeros", "random_normal(stddev=0.01)")],
     }
     for owner in (Spec, lens.knobs):
         for field in fields_of(owner):

@@ -25,7 +25,9 @@ LIMIT = 1500
 
 # Defaults that differ from today's, by version: {"1": {"depth": 10}} once depth's default has changed.
 _OLD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"1": MappingProxyType({})})
-_FOREIGN = ("embed", "embed_options")
+_FOREIGN = ("embed", "embed_options", "page")
+_FORMER = {"train": "live", "home": ""}
+"""Other names of pages that are understood: slugs of the past, and what people guess."""
 _OWNERS: tuple[type[Declared], ...] = (Spec, *(lens.knobs for lens in LENSES.values()))
 _NAMES = frozenset(field.name for owner in _OWNERS for field in fields_of(owner))
 
@@ -44,12 +46,30 @@ def is_stated(query: Mapping[str, Sequence[str]]) -> bool:
     return any(name not in _FOREIGN for name in query)
 
 
+def page_named(query: Mapping[str, Sequence[str]]) -> Lens | None:
+    """Return the lens that a query names, as `page=signal`: in a host's frame paths may not pass, the query does.
+
+    None where it names none. Raises `BadInput` for a page that there is not.
+    """
+    names = query.get("page", ())
+    if not names:
+        return None
+    slug = _FORMER.get(names[0], names[0])
+    if len(names) > 1 or slug not in LENSES:
+        raise BadInput("page", ";".join(names), "one of " + ", ".join(slug or "home" for slug in LENSES))
+    return LENSES[slug]
+
+
 def parse(lens: Lens, query: Mapping[str, Sequence[str]]) -> Opened:
     """Return the network and the knobs of an address, defaults in place of what is missing or refused.
 
     `query` maps each parameter to all values given for it.
     """
     problems: list[BadInput] = []
+    try:
+        page_named(query)
+    except BadInput as problem:
+        problems.append(problem)
     given = {name: list(values) for name, values in query.items() if name not in _FOREIGN}
     length = sum(len(name) + sum(len(value) + 2 for value in values) for name, values in given.items())
     if length > LIMIT:

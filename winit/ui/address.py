@@ -70,11 +70,28 @@ def parameter_key(key: str, record: str, parameter: str) -> str:
     return f"{key}.{record}.{parameter}"
 
 
+def page_named() -> Lens | None:
+    """Return the lens that the query names, if it names one."""
+    try:
+        return permalink.page_named(_query())
+    except BadInput:
+        return None  # said where the address is read
+
+
+def without_page() -> dict[str, list[str]]:
+    """Return the query without the name of a page."""
+    return {name: values for name, values in _query().items() if name != "page"}
+
+
+def _query() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
 def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     """Return the network, the lens's knobs and what was refused, and bring the address up to date."""
     visitor.arrive(lens.slug)
     state = _state()
-    query = {name: st.query_params.get_all(name) for name in st.query_params}
+    query = _query()
     spec: Spec = state.setdefault("_network", Spec())
     remembered: dict[str, Declared] = state.setdefault("_own", {})
     knobs = remembered.get(lens.slug) or lens.knobs()

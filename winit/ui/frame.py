@@ -17,7 +17,7 @@ from winit.fields import BadInput, Declared, fields_of
 from winit.figures import style
 from winit.lenses import Lens
 from winit.spec import Spec
-from winit.ui import address, knobs, theme, warm
+from winit.ui import address, knobs, share, theme, warm
 from winit.ui.pages import PAGES
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -120,11 +120,14 @@ def open_page(slug: str, kind: type[_K]) -> Page[_K]:
         layout="wide",
         menu_items={"About": "winit: which weight initialization works for your network, and why?"},
     )
+    named = address.page_named()
+    if named is not None and named.slug in PAGES and named != page.lens:
+        st.switch_page(PAGES[named.slug].script, query_params=address.without_page())
     theme.apply()
     st.logo(str(_ASSETS / "logo.svg"), size="large")
     spec, own, problems = address.open_page(page.lens)
     _sidebar(page.lens)
-    _links(spec)
+    _links(page.lens, spec, own)
     _problems(problems, spec, own)
     st.title(page.lens.question, anchor=False)
     if not isinstance(own, kind):
@@ -153,12 +156,14 @@ def literal(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-!|:$~&])", r"\\\1", text)
 
 
-def _links(spec: Spec) -> None:
-    """Draw the row of links on top; each carries the network and what the session knows of its lens."""
-    with st.container(horizontal=True, gap="xsmall", key="nav"):
+def _links(lens: Lens, spec: Spec, own: Declared) -> None:
+    """Draw the row of links on top, each with the network and what the session knows of its lens, and Share."""
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key="nav"):
         for page in PAGES.values():
             query = permalink.write(spec, address.knobs_of(page.lens))
             st.page_link(page.script, label=page.lens.title, icon=page.icon, query_params=query)
+        if button("Share", key="share", icon=":material/link:", type="tertiary"):
+            share.show(lens, spec, own)
         theme.watch()
 
 

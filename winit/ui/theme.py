@@ -2,7 +2,8 @@
 
 Figures carry colour tokens that the browser replaces on the first paint in either mode. After a live
 switch they would keep the old data colours, since no rerun comes: a tiny component watches the mode
-and asks for one. The same component mends the link to Home.
+and asks for one. The same component mends the link to Home, and
+tells a host that shows the app in a frame what its address is.
 """
 
 from __future__ import annotations
@@ -35,12 +36,20 @@ export default function ({ parentElement, setStateValue }) {
   const app = document.querySelector(".stApp");
   const mode = () => getComputedStyle(app).colorScheme;
   let seen = mode();
+  let told = "";
   const look = () => {
     if (!parentElement.isConnected) { observer.disconnect(); watched.delete(parentElement); return; }
     if (mode() !== seen) { seen = mode(); setStateValue("mode", seen); }
     // Streamlit writes the link to the main page as "?query", which another page resolves to itself.
     for (const a of document.querySelectorAll('.st-key-nav a[href^="?"]')) {
       a.setAttribute("href", "./" + a.getAttribute("href"));
+    }
+    // This host shows the app in a frame and asks for its query; the path does not reach its address.
+    if (window.parent !== window && location.href !== told) {
+      told = location.href;
+      const page = new URLSearchParams({ page: location.pathname.split("/").pop() || "home" });
+      const queryString = page + "&" + location.search.slice(1);
+      window.parent.postMessage({ queryString, hash: "" }, "https://huggingface.co");
     }
   };
   const observer = new MutationObserver(look);
