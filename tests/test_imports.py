@@ -19,7 +19,6 @@ ROOMS = ("winit", "pages", "tests", "benchmarks", "deploy")
 RANKS = {
     "winit.fields": 0,
     "winit.seeds": 0,
-    "winit.optimizers": 0,
     "winit.datasets": 0,
     "winit.losses": 1,
     "winit.textform": 1,
@@ -29,6 +28,7 @@ RANKS = {
     "winit.theory": 3,
     "winit.theory.gaussian": 3,
     "winit.theory.propagation": 3,
+    "winit.optimizers": 4,
     "winit.initializers": 4,
     "winit.initializers.biases": 4,
     "winit.export": 5,
@@ -45,6 +45,7 @@ RANKS = {
     "winit.permalink": 8,
     "winit.spectrum": 8,
     "winit.recording": 8,
+    "winit.sharing": 9,
     "winit.store": 9,
     "winit.sweep": 10,
 }

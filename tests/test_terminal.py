@@ -126,6 +126,12 @@ def test_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
         assert counts == (known.features, known.outputs)
         assert (record["targets"] is not None) == known.is_regression
     assert found["left_out"] == LEFT_OUT
+    parts = {"normalizations": NORMALIZATIONS, "residuals": RESIDUALS, "optimizers": OPTIMIZERS, "schedules": SCHEDULES}
+    for kind, records in parts.items():
+        assert [record["name"] for record in found[kind]] == list(records)
+        for record in found[kind]:
+            assert record["purpose"].endswith("."), record["name"]
+            assert record["source"] or record["name"] == "constant"
     assert [field["name"] for field in found["fields"]] == [field.name for field in fields_of(Spec)]
     lists = ("initializers", "activations", "biases")
     for record in (record for name in lists for record in found[name]):

@@ -39,7 +39,9 @@ from winit.figures import saving
 from winit.figures.palette import LIGHT
 from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answer, scheme
 from winit.initializers.biases import BIASES
+from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
+from winit.optimizers import OPTIMIZERS, SCHEDULES
 from winit.spec import Spec
 from winit.sweep import Sweep
 from winit.translator import TRANSLATIONS, explain
@@ -103,6 +105,14 @@ class Command:
     """Called with one instance of each owner, in order."""
 
 
+_PARTS: Mapping[str, Mapping[str, Any]] = {
+    "normalizations": NORMALIZATIONS,
+    "residuals": RESIDUALS,
+    "optimizers": OPTIMIZERS,
+    "schedules": SCHEDULES,
+}
+
+
 def _catalogue() -> dict[str, Any]:
     def described(field: Field) -> dict[str, Any]:
         return {"name": field.name, "default": field.default, "range": field.kind.allowed, "help": field.help}
@@ -155,6 +165,10 @@ def _catalogue() -> dict[str, Any]:
             }
             for record in BIASES.values()
         ],
+        **{
+            kind: [{"name": name, "purpose": one.purpose, "source": one.source} for name, one in records.items()]
+            for kind, records in _PARTS.items()
+        },
         "left_out": LEFT_OUT,
         "fields": [described(field) for field in fields_of(Spec)],
     }
