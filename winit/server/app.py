@@ -49,7 +49,6 @@ def make(settings: Settings) -> Guard:
 
     def report(error: Exception) -> bool:
         metrics.record_error()
-        # Where it broke, without the words of the error: they may repeat what a visitor typed.
         _LOG.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
         st.error("This page could not be computed, and the fault is ours. Your network is in the address: reload.")
         return True

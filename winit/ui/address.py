@@ -18,12 +18,14 @@ from winit import permalink, textform
 from winit.fields import BadInput, Declared, Field, Form, Refused, Several, fields_of
 from winit.lenses import Lens
 from winit.spec import Spec, Widths
-from winit.ui import visitor
+from winit.ui import untrusted, visitor
 
 # A link clicked within this time of a knob may still carry the network from before the knob moved.
 _LAG_SECONDS = 2.0
 
 _D = TypeVar("_D", bound=Declared)
+
+untrusted.distrust_widgets()
 
 
 def _state() -> MutableMapping[str, Any]:
