@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from winit.fields import BadInput, Choice, Declared, Integer, Real, Refused, Several, declare
+from winit.fields import BadInput, Choice, Declared, Integer, Real, Refused, Several, declare, fields_of
 from winit.initializers import FORM, LayerShape
 from winit.spec import Spec
 from winit.translator import TRANSLATIONS
@@ -24,6 +24,9 @@ INITIALIZER_LIMIT = 10
 
 COMPARED_LIMIT = 40
 """At most this many compete with the network's own; the length of an address allows fewer with long names."""
+
+SIGNAL_LIMIT = 6
+"""At most this many are measured beside the network's own."""
 
 RATE_LIMIT = 12
 """At most this many learning rates are tried."""
@@ -111,9 +114,28 @@ class DistributionsKnobs(Declared):
 
 @dataclass(frozen=True)
 class SignalKnobs(Declared):
-    """How many networks are measured."""
+    """How many networks are measured, from which initializers, and what is drawn of them."""
 
+    initializers: tuple[str, ...] = declare(
+        ("glorot_normal",),
+        Several(FORM, SIGNAL_LIMIT),
+        label="Measured beside it",
+        help="Further initializers, measured in the same network and drawn over the network's own.",
+    )
     seeds: int = declare(8, Integer(1, 64), label="Seeds", help="Networks that are measured, each from its own seed.")
+    direction: str = declare(
+        "both",
+        Choice(("forward", "backward", "both")),
+        label="Direction",
+        help="The pre-activations on their way to the outputs, the gradients on their way back, or both.",
+    )
+    shown: tuple[str, ...] = declare(
+        ("theory", "band"),
+        Several(Choice(("theory", "band", "seeds")), 3),
+        label="Shown with the points",
+        help="theory: mean-field lines, thick for the typical network of this width, thin for infinite width. "
+        "band: where 80 in 100 networks of this width lie. seeds: each network measured.",
+    )
 
 
 @dataclass(frozen=True)
@@ -202,7 +224,7 @@ class CompareKnobs(Declared):
     )
     learning_rates: tuple[float, ...] = declare(
         (),
-        Rates(Real(0.0, 1e10, exclusive=True), RATE_LIMIT, limit=107),
+        Rates(Real(0.0, 1e10, exclusive=True), RATE_LIMIT, limit=78),
         label="Learning rates",
         help="Rates to try for each initializer, chosen on one half of the seeds and scored on the other. "
         "0.001..1:7 stands for 7 from 0.001 to 1 in equal ratios. Empty: the network's own.",
@@ -215,10 +237,29 @@ class CompareKnobs(Declared):
     )
     curve: str = declare(
         "loss",
-        Choice(("loss", "train_accuracy", "test_accuracy")),
+        Choice(("loss", "loss_log", "train_accuracy", "test_accuracy")),
         label="Curve",
-        help="What is drawn against the step.",
+        help="What is drawn against the step; loss_log is the training loss on a logarithmic axis.",
     )
+    runs: str = declare(
+        "band",
+        Choice(("band", "each")),
+        label="Runs",
+        help="The middle half of the seeds as a band, or each run as a thin line.",
+    )
+    only: tuple[int, ...] = declare(
+        (),
+        Several(Integer(1, COMPARED_LIMIT + 1), 8, limit=15),
+        label="Curves of these only",
+        help="Numbers of initializers, 1 the network's own: only their curves are drawn. None: all.",
+    )
+
+    def undrawn(self) -> CompareKnobs:
+        """Return the knobs without what only decides what is drawn: equal ones mean the same comparison."""
+        return self.replace(**{field.name: field.default for field in fields_of(CompareKnobs) if field.name in _DRAWN})
+
+
+_DRAWN = ("curve", "runs", "only")
 
 
 @dataclass(frozen=True)

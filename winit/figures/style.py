@@ -55,9 +55,25 @@ def power_of_ten(exponent: int) -> str:
 
 def decades(low: float, high: float, most: int = 6) -> tuple[list[float], list[str]]:
     """Return tick values and texts for a logarithmic axis given by its exponents, at most about `most` of them."""
-    step = max(1, math.ceil((high - low) / most))
+    exponents, texts = exponent_ticks(low, high, most)
+    return [10.0**exponent for exponent in exponents], texts
+
+
+def exponent_ticks(low: float, high: float, most: int = 6) -> tuple[list[int], list[str]]:
+    """Return ticks for an axis of base-10 logarithms, at most about `most` of them, and their texts."""
+    least = max(1.0, (high - low) / most)
+    size = 10 ** math.floor(math.log10(least))
+    step = next(size * nice for nice in (1, 2, 5, 10) if size * nice >= least)
     exponents = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
-    return [10.0**exponent for exponent in exponents], [power_of_ten(exponent) for exponent in exponents]
+    return list(exponents), [power_of_ten(exponent) for exponent in exponents]
+
+
+def number_of_log10(log10: float) -> str:
+    """Return the number of a base-10 logarithm as text, beyond double precision too."""
+    if not math.isfinite(log10) or abs(log10) < 300:
+        return number(10.0**log10 if log10 < 300 else log10)
+    exponent = math.floor(log10)
+    return f"{number(10 ** (log10 - exponent))} × {power_of_ten(exponent)}"
 
 
 def layer_ticks(depth: int) -> list[int]:

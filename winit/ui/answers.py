@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from winit import signal, theory
+import numpy as np
+
+from winit import signal as signals
+from winit import theory
 from winit.comparison import Comparison, finding, listed
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
-from winit.figures.style import number
+from winit.figures.style import number, number_of_log10
 from winit.initializers import LayerShape
 
 
@@ -71,13 +74,13 @@ def _times(ratio: float) -> str:
     return f"× {number(ratio)}" if ratio >= 1 or ratio == 0 else f"× 1/{number(1 / ratio)}"
 
 
-def home(measured: Sequence[signal.Signal]) -> str:
+def home(measured: Sequence[signals.Signal]) -> str:
     """Say what becomes of the signal in the user's network, against the other starts shown."""
     first = measured[0]
     depth = first.spec.depth
     if depth == 1:
         return "One hidden layer: any start is close to its goal. Add layers, and the law of the first weights decides."
-    left = signal.over_depth(first)
+    left = signals.over_depth(first)
     kept = (
         "nothing of the signal is left"
         if left == 0
@@ -89,10 +92,10 @@ def home(measured: Sequence[signal.Signal]) -> str:
     )
 
 
-def funnel(measured: signal.Signal) -> str:
+def funnel(measured: signals.Signal) -> str:
     """Say in a few words what one funnel shows."""
-    factor = signal.per_layer(measured)
-    whole = signal.over_depth(measured)
+    factor = signals.per_layer(measured)
+    whole = signals.over_depth(measured)
     if measured.spec.depth == 1:
         return "one layer"
     if factor == 0:
@@ -103,6 +106,46 @@ def funnel(measured: signal.Signal) -> str:
         verb = "vanishes" if factor < 0.3 else "fades"
         return f"{verb}: × {number(factor)} per layer"
     return f"{'explodes' if factor > 3 else 'grows'}: × {number(factor)} per layer"
+
+
+def signal(measured: Sequence[signals.Signal]) -> str:
+    """Say whether the signal survives with the network's initializer, which rules it keeps, and how others do."""
+    first = measured[0]
+    mean, variance = signals.rules(first)
+    name, depth = coloured(first.spec.initializer), first.spec.depth
+    if depth == 1:
+        text = f"{name}: one hidden layer, nothing to survive yet."
+    else:
+        verb = "keeps the variance" if variance.is_kept else "does not keep the variance"
+        text = f"{name} {verb}: {_course(first)}; {_gradients(first)}."
+    if math.isfinite(mean.number):
+        keeps = "have mean zero" if mean.is_kept else "do not have mean zero"
+        text += f" Activations {keeps}: it is {number(mean.number)} of their root mean square."
+    others = [f"{coloured(one.spec.initializer)}: {_course(one)}" for one in measured[1 : 1 + _MOST_NAMED]]
+    return f"{text} {'; '.join(others)}." if others and depth > 1 else text
+
+
+def _course(measured: signals.Signal) -> str:
+    """Say what becomes of the second moment from the first layer to the last."""
+    factor, whole, depth = signals.per_layer(measured), signals.over_depth(measured), measured.spec.depth
+    if factor == 0:
+        return f"at layer {depth} nothing is left"
+    if math.isinf(factor):
+        return f"at layer {depth} it is beyond all numbers"
+    if 0.5 <= whole <= 2:
+        return f"{number(whole)} of it at layer {depth}"
+    with np.errstate(invalid="ignore"):
+        first, last = np.median(measured.forward_log10[:, [0, -1]], axis=0)
+    return f"× {number(factor)} per layer, × {number_of_log10(float(last - first))} by layer {depth}"
+
+
+def _gradients(measured: signals.Signal) -> str:
+    """Say what becomes of the gradients on their way back."""
+    with np.errstate(invalid="ignore"):
+        first, last = np.median(measured.backward_log10[:, [0, -1]], axis=0)
+    if not math.isfinite(last - first):
+        return "gradients are gone" if min(first, last) == -math.inf else "gradients are beyond all numbers"
+    return f"gradients change by × {number_of_log10(float(first - last))} on the way back to layer 1"
 
 
 def comparison(found: Comparison) -> str:

@@ -8,8 +8,9 @@ from functools import partial
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from winit import distributions, signal
+from winit import distributions, signal, spectrum, theory
 from winit.comparison import Comparison
+from winit.fields import BadInput, Refused
 from winit.initializers import LayerShape, scheme
 from winit.lenses import CompareKnobs
 from winit.queueing import POOL, turn
@@ -83,7 +84,43 @@ def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:
     return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)])[0]
 
 
+Study = tuple[signal.Signal, theory.Prediction | str]
+"""What was measured, and what theory expects of it or the reason why it expects nothing."""
+
+
+def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
+    """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signal`."""
+    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs])
+
+
+def _study(spec: Spec, seeds: int) -> Study:
+    found = signal.measure(spec, seeds)
+    try:
+        return found, signal.predict(found)
+    except Refused as refusal:
+        return found, f"theory needs {refusal}"
+
+
+Spectra = tuple[spectrum.LayerSpectra, spectrum.Jacobian | str]
+"""Singular values of layers, and of the Jacobian or the reason why it is not computed."""
+
+
+def spectra(spec: Spec) -> Spectra:
+    """Return the singular values of a network, kept; fields as in `forward_signal`."""
+    return _each(_SPECTRA, _spectra, [(spec,)])[0]
+
+
+def _spectra(spec: Spec) -> Spectra:
+    layers = spectrum.layer_spectra(spec)
+    try:
+        return layers, spectrum.jacobian(spec)
+    except BadInput as problem:
+        return layers, str(problem)
+
+
 COMPARISONS: Kept[tuple[Spec, CompareKnobs], Comparison] = Kept(32)
 _DRAWN: Kept[tuple[Hashable, ...], distributions.Drawn] = Kept(128)
 _LOOKS: Kept[tuple[Hashable, ...], distributions.CloseLook] = Kept(64)
 _SIGNALS: Kept[tuple[Hashable, ...], signal.Signal] = Kept(64)
+_STUDIES: Kept[tuple[Hashable, ...], Study] = Kept(64)
+_SPECTRA: Kept[tuple[Hashable, ...], Spectra] = Kept(16)

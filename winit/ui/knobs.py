@@ -14,7 +14,7 @@ from winit.ui import address
 
 _SLIDER_SPAN = 200
 _SEGMENTS = 4
-_USUAL_RATES = ("0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1")
+_USUAL_RATES = ("0.001..1:7", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1")
 _USUAL_FORMS = (*INITIALIZERS, "random_normal(stddev=0.01)", "random_normal(stddev=1)")
 
 
@@ -24,7 +24,7 @@ def network(name: str) -> None:
 
 
 def own(lens: Lens, name: str, **options: Any) -> None:
-    """Draw the widget of a lens's own field; `options` go to the widget (width, placeholder, format_func)."""
+    """Draw the widget of a lens's own field; `options` go to the widget (width, placeholder, format_func; options of numbers)."""
     _draw(_field(lens.knobs, name), address.own_key(lens, name), **options)
 
 
@@ -70,6 +70,17 @@ def _draw(field: Field, key: str, **options: Any) -> None:
             _draw(parameter, inner)
     elif isinstance(kind, Text | Widths):
         st.text_input(field.label, value=held, max_chars=TEXT_LIMIT, **common)
+    elif isinstance(kind, Several) and isinstance(kind.kind, Choice):
+        st.pills(field.label, kind.kind.options, selection_mode="multi", default=held, **common)
+    elif isinstance(kind, Several) and isinstance(kind.kind, Integer):
+        options = common.pop("options")
+        st.pills(
+            field.label,
+            [*options, *(text for text in held if text not in options)],
+            selection_mode="multi",
+            default=held,
+            **common,
+        )
     elif isinstance(kind, Several):
         usual = _USUAL_FORMS if isinstance(kind.kind, Form) else _USUAL_RATES
         st.multiselect(

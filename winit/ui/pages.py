@@ -21,6 +21,7 @@ PAGES: dict[str, Page] = {
     for page in (
         Page(LENSES[""], "app.py", ":material/home:"),
         Page(LENSES["distributions"], "pages/distributions.py", ":material/ssid_chart:"),
+        Page(LENSES["signal"], "pages/signal.py", ":material/airwave:"),
         Page(LENSES["live"], "pages/live.py", ":material/play_circle:"),
         Page(LENSES["compare"], "pages/compare.py", ":material/leaderboard:"),
     )
