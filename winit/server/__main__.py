@@ -26,8 +26,8 @@ def main() -> int:
         print(f"winit.server: {problem}", file=sys.stderr)
         return 2
     logging.basicConfig(level=settings.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # Lines below this level, and all of the access log, hold visitors' addresses.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # These lines hold visitors' addresses. Streamlit sets the levels of both while it starts; filters stay.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.levelno >= logging.WARNING)
     logging.getLogger("uvicorn.access").disabled = True
     # app.py logs what went wrong in a page, without the words of the error: they may repeat what a visitor typed.
     logging.getLogger("streamlit.error_util").disabled = True
