@@ -154,6 +154,7 @@ def test_round_trip_of_every_field_alone(lens: Lens) -> None:
         ],
         "learning_rates": [(1e-300,), (0.1, 0.01, 1e10)],
         "beside": [("zeros",), ("zeros", "random_normal(stddev=0.01)")],
+        "shown": [(), ("seeds",), ("theory", "band", "seeds")],
     }
     for owner in (Spec, lens.knobs):
         for field in fields_of(owner):
@@ -304,6 +305,8 @@ def _longest(kind: Kind) -> Any:
             return (maximum,) * (most - 1) + (maximum - 1,)
         case Several(kind=initializers.FORM):
             return (_custom(TEXT_LIMIT, 2), _custom(LIST_LIMIT - TEXT_LIMIT - 1, 3))
+        case Several(kind=Integer(), maximum=maximum, limit=limit):
+            return tuple(range(1, 1 + min(maximum, (limit + 1) // 2)))
         case Several(kind=Real(), maximum=maximum, limit=limit):
             each = len("1.2345678901234567e-300;")
             return tuple(

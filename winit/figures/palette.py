@@ -86,6 +86,7 @@ _DASHES: Mapping[str, str] = {
     "uniform": "8px,4px",
     "other": "2px,3px",
 }
+_SHADES = (0.0, 0.3, 0.5, 0.65)
 _SPARE_DASHES = ("14px,3px,2px,3px", "8px,3px,2px,3px,2px,3px", "4px,6px", "20px,6px", "2px,8px", "12px,10px")
 
 
@@ -98,10 +99,15 @@ class Style:
     dash: str
     symbol: str
     glyph: str
+    shade: float = 0.0
+    """How much ink is laid over the hue, 0 to 1: tells those of one family apart by lightness."""
 
 
 def styles(initializers: Iterable[str], palette: Palette) -> dict[str, Style]:
-    """Return a style for each initializer of one figure; no two share both hue and dash."""
+    """Return a style for each initializer of one figure; no two share both hue and dash.
+
+    The first of a family has the plain hue, each further one more ink over it, which stands out more from the page.
+    """
     found: dict[str, Style] = {}
     taken: set[tuple[str, str]] = set()
     for text in initializers:
@@ -111,8 +117,9 @@ def styles(initializers: Iterable[str], palette: Palette) -> dict[str, Style]:
         own = _DASHES[bound.look]
         more = (f"{3 * number}px,{number}px" for number in count(2))
         dash = next(dash for dashes in ((own,), _SPARE_DASHES, more) for dash in dashes if (colour, dash) not in taken)
+        shade = _SHADES[min(sum(hue == colour for hue, _ in taken), len(_SHADES) - 1)]
         taken.add((colour, dash))
-        found[text] = Style(text, colour, dash, symbol, glyph)
+        found[text] = Style(text, colour, dash, symbol, glyph, shade)
     return found
 
 

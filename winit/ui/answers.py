@@ -12,7 +12,7 @@ from winit import theory
 from winit.comparison import Comparison, finding, listed
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
-from winit.figures.style import number, number_of_log10
+from winit.figures.style import number, number_of_log10, short_name
 from winit.initializers import LayerShape
 
 
@@ -117,10 +117,11 @@ def signal(measured: Sequence[signals.Signal]) -> str:
         text = f"{name}: one hidden layer, nothing to survive yet."
     else:
         verb = "keeps the variance" if variance.is_kept else "does not keep the variance"
-        text = f"{name} {verb}: {_course(first)}; {_gradients(first)}."
-    if math.isfinite(mean.number):
-        keeps = "have mean zero" if mean.is_kept else "do not have mean zero"
-        text += f" Activations {keeps}: it is {number(mean.number)} of their root mean square."
+        text = f"{name} {verb}: {_course(first)}, {_gradients(first)}"
+        if math.isfinite(mean.number):
+            keeps = "is zero" if mean.is_kept else "is not zero"
+            text += f"; the mean of activations {keeps} ({number(mean.number)} of their size)"
+        text += "."
     others = [f"{coloured(one.spec.initializer)}: {_course(one)}" for one in measured[1 : 1 + _MOST_NAMED]]
     return f"{text} {'; '.join(others)}." if others and depth > 1 else text
 
@@ -133,7 +134,7 @@ def _course(measured: signals.Signal) -> str:
     if math.isinf(factor):
         return f"at layer {depth} it is beyond all numbers"
     if 0.5 <= whole <= 2:
-        return f"{number(whole)} of it at layer {depth}"
+        return f"× {number(whole)} by layer {depth}"
     with np.errstate(invalid="ignore"):
         first, last = np.median(measured.forward_log10[:, [0, -1]], axis=0)
     return f"× {number(factor)} per layer, × {number_of_log10(float(last - first))} by layer {depth}"
@@ -145,12 +146,32 @@ def _gradients(measured: signals.Signal) -> str:
         first, last = np.median(measured.backward_log10[:, [0, -1]], axis=0)
     if not math.isfinite(last - first):
         return "gradients are gone" if min(first, last) == -math.inf else "gradients are beyond all numbers"
-    return f"gradients change by × {number_of_log10(float(first - last))} on the way back to layer 1"
+    return f"gradients × {number_of_log10(float(first - last))} back at layer 1"
 
 
 def comparison(found: Comparison) -> str:
     """Say what a comparison found, in the colours of the page."""
-    return finding(found, name=coloured, verb=lambda status, word: f":{_COLOURS[status]}[**{word}**]")
+    return finding(found, name=_short, verb=lambda status, word: f":{_COLOURS[status]}[**{word}**]")
+
+
+def pairs(found: Comparison) -> str:
+    """Say which pairs of a comparison the seeds do not tell apart, and about how many seeds would."""
+    open_pairs = [pair for pair in found.pairs if not pair.is_told_apart]
+    seeds = max(pair.seeds for pair in found.pairs)
+    runs = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    if not open_pairs:
+        return f"Every pair is told apart by {runs}: the interval of its probability leaves out one half."
+    said = []
+    for pair in open_pairs[:_MOST_NAMED]:
+        would = "no number would, as it stands" if pair.needed is None else f"about {pair.needed:,} would"
+        said.append(f"{_short(pair.first)} and {_short(pair.second)} ({pair.probability:.2f}; {would})")
+    more = len(open_pairs) - len(said)
+    rest = f"; and {more} more pairs" if more > 1 else "; and 1 more pair" if more else ""
+    return f"Not told apart by {runs}: {', '.join(said)}{rest}. Colour: told apart. Ties count half."
+
+
+def _short(initializer: str) -> str:
+    return coloured(initializer, short_name(initializer))
 
 
 _COLOURS = {"stalled": "gray", "worse": "gray", "diverged": "red"}

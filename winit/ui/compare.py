@@ -1,32 +1,36 @@
-"""The parts of Compare: a job that runs in slices, can be cancelled, and keeps what is finished."""
+"""The parts of Compare: a sweep that runs in slices, can be cancelled and gone on with, and keeps what is finished."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
-from winit import budget, comparison, datasets, store
+from winit import budget, comparison, datasets, permalink, store
 from winit.comparison import Comparison
-from winit.datasets import ACCURACY, DATASETS, R_SQUARED
+from winit.datasets import ACCURACY, R_SQUARED
 from winit.fields import BadInput
 from winit.figures import comparison as figures
-from winit.figures.palette import TOKENS
+from winit.figures.palette import TOKENS, coloured
+from winit.figures.style import MAIN_HEIGHT, number, short_name
 from winit.lenses import CompareKnobs, together
-from winit.network import Member
 from winit.queueing import turn
 from winit.spec import Spec
-from winit.sweep import Curves, Sweep
-from winit.training import Snapshot
+from winit.sweep import SLICE, Curves, Progress, Sweep
 from winit.ui import address, answers, cached, frame
 
-_SLICE = 0.3  # seconds of training between two pictures
-_TICK = 0.35
+_TICK = 0.35  # seconds between two pictures
 _AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
 _COLUMN_FORMATS = {ACCURACY: "percent", R_SQUARED: "%.3f"}
 
+Page = frame.Page[CompareKnobs]
 Key = tuple[Spec, CompareKnobs]
 
 
@@ -37,235 +41,399 @@ class Job:
     key: Key
     price: budget.Price
     store: store.Store
-    sweep: Sweep | None = None
+    sweep: Sweep
+    is_running: bool = False
     found: Comparison | None = None
 
 
-def current_job(page: frame.Page[CompareKnobs]) -> Job | None:
+def current_job(page: Page) -> Job | None:
     """Return the comparison of what is in view, started where it is cheap; None where refused."""
-    # What is drawn of a comparison does not change it.
-    key = (page.spec, page.knobs.replace(curve="loss"))
+    key = (page.spec, page.knobs.undrawn())
     held: Job | None = st.session_state.get("_job")
     if held is not None and held.key == key:
         return held
     try:
-        page.spec.require_training()
-        page.spec.require_start(together(page.spec.initializer, page.knobs.initializers))
-        comparison.members(page.spec, page.knobs)
-        price = budget.comparison_price(page.spec, page.knobs)
-        budget.require_comparison(page.spec, page.knobs, budget.Limit.of_host())
-        kept = store.of_host()
+        limit, kept = budget.Limit.of_host(), store.of_host()
+        sweep = Sweep(*key, store=kept)
     except BadInput as problem:
         _show_knobs(page)
-        if problem.field in ("initializer", "batch_size", "width"):
-            page.refuse_start(problem)
-            return None
-        small = {"depth": 10, "width": 64, "steps": 300, "dataset": "digits"}
-        page.refuse(problem, [("Use 10 layers of 64 units, 300 steps, digits", small)])
+        _refuse(page, problem)
         return None
-    job = st.session_state["_job"] = Job(key, price, kept, found=cached.COMPARISONS.get(key))
-    if job.found is None and price.seconds <= _AT_ONCE:
+    price = budget.comparison_price(*key)
+    job = Job(key, price, kept, sweep, found=cached.COMPARISONS.get(key))
+    if job.found is None and sweep.is_finished:  # made before, here or in a terminal: whatever it cost
+        _end(job)
+    elif job.found is None and not limit.allows(price):
+        _show_knobs(page)
+        _refuse_price(page, limit)
+        return None
+    elif job.found is None and price.seconds <= _AT_ONCE:
         _start(job)
+    st.session_state["_job"] = job
     return job
 
 
+def _refuse(page: Page, problem: BadInput) -> None:
+    if problem.field == "seeds":
+        ways: list[tuple[str, dict[str, Any]]] = [
+            ("Take 10 seeds", {"seeds": 10}),
+            ("Keep the network's own rate", {"learning_rates": ()}),
+        ]
+        page.refuse(problem, ways)
+    else:
+        page.refuse_start(problem)
+
+
+def _refuse_price(page: Page, limit: budget.Limit) -> None:
+    """Say what the comparison would cost, offer what this host allows, and the command that makes it elsewhere."""
+    small: dict[str, Any] = {"depth": 10, "width": 64, "steps": 300, "dataset": "digits"}
+    few: dict[str, Any] = {"seeds": min(5, page.knobs.seeds), "learning_rates": ()}
+    default: dict[str, Any] = {"initializers": CompareKnobs().initializers}
+    offers = (
+        ("Compare 5 seeds at one learning rate", few),
+        ("Use 10 layers of 64 units, 300 steps, digits", small),
+        ("Use such a network, 5 seeds, one learning rate", small | few),
+        ("Go back to a small comparison", small | few | default),
+    )
+    ways = []
+    for label, changes in offers:
+        knobs = {name: value for name, value in changes.items() if name in page.knobs.values()}
+        network = {name: value for name, value in changes.items() if name not in knobs}
+        if limit.allows(budget.comparison_price(page.spec.replace(**network), page.knobs.replace(**knobs))):
+            ways.append((label, changes))
+    try:
+        budget.require_comparison(page.spec, page.knobs, limit)
+    except BadInput as problem:
+        page.refuse(problem, ways[:2])
+    st.markdown("In a terminal it has no limit. Its runs go to the same store, and this page then opens them at once:")
+    st.code(budget.terminal_command(page.spec, page.knobs), language="bash", wrap_lines=True)
+
+
 def _start(job: Job) -> None:
-    spec, knobs = job.key
     with turn():
-        job.sweep = Sweep(spec, knobs, store=job.store)
         job.sweep.advance(0.0)
-    job.found = None
+    job.is_running, job.found = True, None
 
 
 def _end(job: Job) -> None:
     """Conclude with what there is, finished or not."""
-    assert job.sweep is not None
     with turn():
         job.found = job.sweep.conclude()
+    job.is_running = False
     if job.found.is_complete:
         cached.COMPARISONS.put(job.key, job.found)
 
 
-def _show_knobs(page: frame.Page[CompareKnobs]) -> None:
-    measure = DATASETS[page.spec.dataset].measure
+def _show_knobs(page: Page) -> None:
+    measure = datasets.DATASETS[page.spec.dataset].measure
+    score = "" if page.is_narrow else f" {measure.label}"
+    words = {
+        "loss": "loss",
+        "loss_log": "loss, log",
+        "train_accuracy": f"train{score}",
+        "test_accuracy": f"test{score}",
+    }
     page.knob_row(
         "initializers",
         "learning_rates",
         "seeds",
         "curve",
-        initializers={"width": 300},
-        learning_rates={"width": 140, "placeholder": f"{page.spec.learning_rate:g}"},
-        seeds={"width": 110},
-        curve={"format_func": lambda curve: curve.replace("_", " ").replace("accuracy", measure.label)},
+        initializers={"width": 232},
+        learning_rates={
+            "width": 132,
+            "placeholder": f"{page.spec.learning_rate:g}",
+            "format_func": lambda text: "7, 0.001 to 1" if text == "0.001..1:7" else text,
+        },
+        seeds={"width": 96},
+        curve={"format_func": words.__getitem__},
     )
 
 
-def show(page: frame.Page[CompareKnobs], job: Job) -> None:
+def show(page: Page, job: Job) -> None:
     """Show the comparison, as it runs or as it ended."""
     if job.found is not None:
         page.answer(answers.comparison(job.found))
         _show_knobs(page)
         _show_found(page, job, job.found)
-    elif job.sweep is None:
-        page.answer(f"{_runs(job)} runs, {job.price.sentence}: press Run.")
-        _show_knobs(page)
-        frame.button("Run", key="run", icon=":material/play_arrow:", type="primary", on_click=lambda: _start(job))
-    else:
-        page.answer(f"Training {_runs(job)} networks together: the same data, the same batches for the same seed.")
+    elif job.is_running:
+        page.answer(
+            f"Training {len(job.sweep.members):,} networks: the same data, and the same batches for the same seed. "
+            "Seed after seed, so that every initializer is seen early."
+        )
         _show_knobs(page)
         st.fragment(_show_running, run_every=_TICK)(page, job)
+    else:
+        page.answer(f"{len(job.sweep.members):,} runs, {job.price.sentence}: press Run.")
+        _show_knobs(page)
+        _show_waiting(job)
 
 
-def _runs(job: Job) -> int:
-    return len(comparison.members(*job.key))
+def _show_waiting(job: Job) -> None:
+    progress = job.sweep.progress
+    with st.container(border=True, height=MAIN_HEIGHT, vertical_alignment="center", horizontal_alignment="center"):
+        kept = f" {progress.restored:,} of them are in the store already." if progress.restored else ""
+        st.markdown(f"{progress.total:,} runs cost {job.price.sentence}.{kept}", text_alignment="center")
+        frame.button("Run", key="run", icon=":material/play_arrow:", type="primary", on_click=lambda: _start(job))
+    _show_problem(job)
 
 
-def _show_running(page: frame.Page[CompareKnobs], job: Job) -> None:
+def _show_running(page: Page, job: Job) -> None:
     """Train a slice and show how far it is; curves grow while it runs."""
     sweep = job.sweep
-    assert sweep is not None
     with turn():
-        progress = sweep.advance(_SLICE)
+        progress = sweep.advance(SLICE)
     if sweep.is_finished:
         _end(job)
         address.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(progress.share, progress.sentence)
+    if page.is_narrow:  # what can be pressed comes first where the columns stand below each other
+        _show_progress(job, progress)
+        _show_growing(page, sweep)
+        return
+    wide, narrow = st.columns((3, 2))
+    with wide:
+        _show_growing(page, sweep)
+    with narrow:
+        _show_progress(job, progress)
+
+
+def _show_growing(page: Page, sweep: Sweep) -> None:
+    growing = sweep.curves()
+    alt = f"Curves of {len(growing.members)} runs, growing"
+    page.figure(_curves(page, growing), alt, "growing")
+
+
+def _curves(page: Page, found: Curves, groups: Sequence[Sequence[int]] | None = None) -> go.Figure:
+    data = datasets.load(page.spec.dataset)
+    return figures.curves(
+        found,
+        page.knobs,
+        _initializers(page),
+        data.constant_loss,
+        TOKENS,
+        data.measure,
+        groups=groups,
+        is_narrow=page.is_narrow,
+        meta=page.meta,
+    )
+
+
+def _initializers(page: Page) -> tuple[str, ...]:
+    return together(page.spec.initializer, page.knobs.initializers)
+
+
+def _show_progress(job: Job, progress: Progress) -> None:
+    """Show how far it is, with counts, throughput, time left and the way to stop it."""
+    with st.container(border=True, key="progress"):
+        st.progress(progress.share, f"**{progress.runs:,} of {progress.total:,} runs**")
+        lines = []
+        if progress.restored:
+            lines.append(f"{progress.restored:,} from the store")
+        if progress.steps_per_second and progress.seconds_left is not None:
+            lines.append(f"{progress.steps_per_second:,.0f} steps of single networks per second")
+            lines.append(f"about {budget.duration(progress.seconds_left)} left")
+        st.caption("  \n".join(lines) or "beginning")
         # A fragment's button: its own run does not open the frame, the page's run that follows does.
         if st.button("Cancel", key="cancel", icon=":material/close:"):
             _end(job)
             address.rerun()
-    snapshots, members = _farthest(sweep.curves())
-    data = datasets.load(sweep.spec.dataset)
-    chart = figures.curves(
-        snapshots,
-        members,
-        page.knobs.curve,
-        data.constant_loss,
-        sweep.spec.steps,
-        TOKENS,
-        data.measure,
-        meta=page.meta,
-    )
-    page.figure(chart, f"Curves of {len(members)} runs to step {snapshots[-1].step}", "growing")
+        st.caption("Finished runs are kept, whatever happens to this page.")
+    _show_problem(job)
 
 
-def _farthest(curves: Curves) -> tuple[list[Snapshot], list[Member]]:
-    """Return the recorded steps of the runs that are farthest, and which those are."""
-    far = max(curves.recorded)
-    runs = [run for run, recorded in enumerate(curves.recorded) if recorded == far]
-    left = tuple(curves.diverged_at[run] for run in runs)
-    loss, train, test = (values[runs] for values in (curves.loss, curves.train_accuracy, curves.test_accuracy))
-    snapshots = [
-        Snapshot(step, loss[:, at], train[:, at], test[:, at], left, None) for at, step in enumerate(curves.steps[:far])
-    ]
-    return snapshots, [curves.members[run] for run in runs]
+def _show_problem(job: Job) -> None:
+    """Say what is wrong with the store, if anything is."""
+    if job.store.problem:
+        st.caption(f":material/info: {frame.literal(job.store.problem)}")
 
 
-def _show_found(page: frame.Page[CompareKnobs], job: Job, found: Comparison) -> None:
+def _origin(job: Job, found: Comparison) -> str:
+    """Say how many runs there are, and how many of them were there before."""
+    runs, progress = len(found.history.members), job.sweep.progress
+    if progress.restored:
+        return f"from the store: {min(progress.restored, runs):,} of {found.planned:,} runs"
+    return f"{runs:,} of {found.planned:,} runs"
+
+
+def _show_found(page: Page, job: Job, found: Comparison) -> None:
+    if not found.is_complete:
+        text = "Go on with what is left"
+        frame.button(text, key="resume", icon=":material/play_arrow:", on_click=lambda: _start(job))
     history = found.history
     if not found.ranking:
-        frame.button("Run again", key="rerun", icon=":material/replay:", on_click=lambda: _start(job))
+        page.figure(_curves(page, Curves.of(history)), "Curves of the runs that are there", "curves")
+        _show_view(page)
         return
     wide, narrow = st.columns((3, 2))
     with wide:
-        chart = figures.curves(
-            history.as_snapshots(),
-            history.members,
-            page.knobs.curve,
-            history.constant_loss,
-            history.spec.steps,
-            TOKENS,
-            found.measure,
-            runs=[rank.runs for rank in found.ranking],
-            meta=page.meta,
-        )
-        page.figure(chart, "Curves by initializer, median and middle half over seeds", "curves")
+        chart = _curves(page, Curves.of(history), [rank.runs for rank in found.ranking])
+        page.figure(chart, "Curves by initializer, median over seeds", "curves")
+        _show_view(page)
     with narrow:
         chart = figures.ranking(found, TOKENS, meta=page.meta)
         page.figure(chart, f"Test {found.measure.label} by initializer", "ranking")
-    choice = ""
-    if any(len(rank.learning_rates) > 1 for rank in found.ranking):
-        choice = " Learning rates: chosen on one half of the seeds, scored on the other, both ways."
-    recorded = datasets.load(history.spec.dataset).evaluation_samples
-    st.caption(
-        f"{len(found.ranking)} initializers × {len(found.ranking[0].runs)} seeds on {history.spec.dataset}. Loss on "
-        f"{recorded} training samples; table: on all of them. Curves are medians, bands the middle half of the "
-        f"seeds.{choice}"
-    )
+    st.caption(_caption(job, found))
+    _show_problem(job)
+    losses = comparison.rate_losses(found)
+    if any(len(one.learning_rates) > 1 for one in losses):
+        chart = figures.rates(losses, found, TOKENS, is_narrow=page.is_narrow, meta=page.meta)
+        page.figure(chart, "Final training loss against the learning rate, by initializer", "rates")
+        st.caption("Ringed: a rate that was chosen, by one half of the seeds for the other. × most runs diverged.")
+    _show_luck(page, found)
     _show_table(found)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download every run as CSV",
-            lambda: _csv(found),
-            "winit-compare.csv",
-            "text/csv",
-            key="csv",
-            icon=":material/download:",
-            on_click="ignore",
+    _show_downloads(page, found)
+
+
+def _show_view(page: Page) -> None:
+    """Draw what decides which curves are seen: it travels in the address."""
+    names = _initializers(page)
+    texts = {str(number): name for number, name in enumerate(names, start=1)}
+    with st.container(horizontal=True, vertical_alignment="center", key="view"):
+        page.knob(
+            "runs",
+            label_visibility="collapsed",
+            format_func={"band": "middle half", "each": "each run"}.__getitem__,
         )
-        frame.button("Run again", key="rerun", icon=":material/replay:", on_click=lambda: _start(job))
+        page.knob(
+            "only",
+            label_visibility="collapsed",
+            wrap=True,
+            options=list(texts),
+            format_func=lambda text: _pill(texts.get(text)),
+        )
+
+
+def _pill(name: str | None) -> str:
+    return coloured(name, short_name(name, 22)) if name else "no longer there"
+
+
+def _caption(job: Job, found: Comparison) -> str:
+    history, ranks = found.history, found.ranking
+    rates = len({member.learning_rate for member in history.members})
+    recorded = datasets.load(history.spec.dataset).evaluation_samples
+    text = (
+        f"{len(ranks)} initializers × {max(len(rank.runs) for rank in ranks)} seeds"
+        f"{f' × {rates} learning rates' if rates > 1 else ''} on {history.spec.dataset}; {_origin(job, found)}. "
+        f"Curves: loss on {recorded} training samples. "
+    )
+    if rates > 1:
+        text += (
+            "Each initializer at its own best learning rate: chosen on one half of the seeds, scored on the other, "
+            "both ways, so that choosing does not flatter. "
+        )
+    if ranks[0].score.low is None:
+        text += f"No interval below {comparison.INTERVAL_SEEDS} seeds. "
+    return text + "A diverged run scores as one that learned nothing."
+
+
+def _show_luck(page: Page, found: Comparison) -> None:
+    """Show who beats whom and how the runs ended, and say which pairs are not told apart."""
+    wide, narrow = st.columns((3, 2))
+    with wide:
+        if found.pairs:
+            chart = figures.pairs(found, TOKENS, meta=page.meta)
+            page.figure(chart, "Probability that a run of one initializer beats one of another", "pairs")
+            st.caption(answers.pairs(found))
+    with narrow:
+        chart = figures.statuses(found, TOKENS, meta=page.meta)
+        page.figure(chart, "How the runs of each initializer ended", "statuses")
 
 
 def _show_table(found: Comparison) -> None:
-    """Show loss, score and status of each initializer."""
-    history, measure = found.history, found.measure
-    reached, trained = f"test {measure.label}", f"training {measure.label}"
-    rows = []
-    for rank in found.ranking:
-        runs = list(rank.runs)
-        rows.append(
-            {
-                "initializer": rank.initializer,
-                "status": ", ".join(f"{count} {name}" for name, count in rank.counts.items() if count),
-                reached: rank.score.median,
-                "interquartile mean": rank.score.iqm,
-                "95 % interval": "needs 5 seeds"
-                if rank.score.low is None or rank.score.high is None
-                else f"{measure.fine(rank.score.low)} to {measure.fine(rank.score.high)}",
-                "final loss": comparison.median_finite(history.final_loss[runs]),
-                trained: comparison.median_finite(history.final_train_accuracy[runs]),
-                "learning rate": " / ".join(f"{rate:g}" for rate in rank.learning_rates),
-            }
-        )
+    """Show every measure of each initializer."""
+    measure = found.measure
+    reached = f"test {measure.label}"
+    rows = [
+        {
+            "initializer": rank.initializer,
+            "status": ", ".join(f"{count} {name}" for name, count in rank.counts.items() if count),
+            reached: rank.score.median,
+            "interquartile mean": rank.score.iqm,
+            "95 % interval": "needs 5 seeds"
+            if rank.score.low is None or rank.score.high is None
+            else f"{measure.fine(rank.score.low)} to {measure.fine(rank.score.high)}",
+            "final loss": number(rank.final_loss),
+            "mean loss": number(rank.loss_area),
+            "steps to target": f"{rank.steps_to_target:,.0f}" if math.isfinite(rank.steps_to_target) else "never",
+            "reached": f"{rank.reached} of {len(rank.runs)}",
+            "diverged at": ", ".join(f"{step:,}" for step in rank.divergences[:5]) or "–",
+            "learning rate": " / ".join(f"{rate:g}" for rate in rank.learning_rates),
+        }
+        for rank in found.ranking
+    ]
     column = st.column_config.NumberColumn(format=_COLUMN_FORMATS[measure])
+    right = {
+        name: st.column_config.TextColumn(alignment="right", help=text)
+        for name, text in {
+            "95 % interval": "Of the interquartile mean: percentile bootstrap over seeds.",
+            "final loss": "Median over seeds, on the whole training part. ∞: most runs diverged.",
+            "mean loss": "Area under the training loss over the steps, in the median.",
+            "steps to target": f"Median of the first recorded step with a loss of at most {number(found.target_loss)}.",
+            "reached": "Runs that reach the target loss.",
+            "diverged at": "Steps at which runs left the finite numbers.",
+        }.items()
+    }
     st.dataframe(
         rows,
         hide_index=True,
         key="table",
-        alt=f"Final loss, {measure.label} and status of each initializer",
+        alt=f"Score, interval, losses and statuses of each initializer by {measure.label}",
         column_config={
             "initializer": st.column_config.TextColumn(pinned=True),
-            reached: column,
+            reached: st.column_config.NumberColumn(format=_COLUMN_FORMATS[measure], help="Median over seeds."),
             "interquartile mean": column,
-            trained: column,
-            "final loss": st.column_config.NumberColumn(format="%.4g"),
+            **right,
         },
     )
 
 
-def _csv(found: Comparison) -> str:
+def _show_downloads(page: Page, found: Comparison) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        page.knob("target", width=130)
+        frame.download("Every run as CSV", lambda: as_csv(found), "winit-compare.csv", "text/csv", key="csv")
+        mime = "application/json"
+        frame.download("Every run as JSON", lambda: as_json(page, found), "winit-compare.json", mime, key="json")
+
+
+def as_csv(found: Comparison) -> str:
     """Return every run's recorded steps as comma-separated values."""
     history = found.history
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        [
-            "initializer",
-            "seed",
-            "learning_rate",
-            "status",
-            "diverged_at",
-            "step",
-            "loss",
-            f"train_{found.measure.name}",
-            f"test_{found.measure.name}",
-        ]
-    )
-    for number, member in enumerate(history.members):
-        about = (member.initializer, member.seed, member.learning_rate, history.statuses[number])
-        left = history.diverged_at[number]
+    about = ("initializer", "seed", "learning_rate", "status", "diverged_at")
+    writer.writerow((*about, "step", "loss", f"train_{found.measure.name}", f"test_{found.measure.name}"))
+    for run, member in enumerate(history.members):
+        left = history.diverged_at[run]
+        values = (member.initializer, member.seed, member.learning_rate, history.statuses[run])
         for column, step in enumerate(history.steps):
-            values = (array[number, column] for array in (history.loss, history.train_accuracy, history.test_accuracy))
-            writer.writerow([*about, "" if left is None else left, step, *values])
+            curves = (array[run, column] for array in (history.loss, history.train_accuracy, history.test_accuracy))
+            writer.writerow((*values, "" if left is None else left, step, *curves))
     return file.getvalue()
+
+
+def as_json(page: Page, found: Comparison) -> str:
+    """Return every run with its final numbers as JSON; what is not finite is null."""
+    history, score = found.history, found.measure.name
+    runs = [
+        {
+            "initializer": member.initializer,
+            "seed": member.seed,
+            "learning_rate": member.learning_rate,
+            "status": history.statuses[run],
+            "diverged_at": history.diverged_at[run],
+            "loss": _finite(history.loss[run].tolist()),
+            f"train_{score}": _finite(history.train_accuracy[run].tolist()),
+            f"test_{score}": _finite(history.test_accuracy[run].tolist()),
+            "final": {
+                "loss": _finite([float(history.final_loss[run])])[0],
+                f"train_{score}": _finite([float(history.final_train_accuracy[run])])[0],
+                f"test_{score}": _finite([float(history.final_test_accuracy[run])])[0],
+            },
+        }
+        for run, member in enumerate(history.members)
+    ]
+    spec: Mapping[str, str] = permalink.write(page.spec, page.knobs, full=True)
+    return json.dumps({"spec": spec, "steps": history.steps, "members": runs}, allow_nan=False)
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]

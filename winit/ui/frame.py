@@ -45,6 +45,8 @@ class Page(Generic[_K]):
     spec: Spec
     knobs: _K
     meta: str
+    is_narrow: bool
+    """As a phone's: names stand in a legend below a figure, not at the ends of its lines."""
 
     def answer(self, text: str) -> None:
         """Write the sentence that the numbers make, verdict first."""
@@ -132,7 +134,7 @@ def open_page(slug: str, kind: type[_K]) -> Page[_K]:
     st.title(page.lens.question, anchor=False)
     if not isinstance(own, kind):
         raise TypeError(f"the knobs of {slug} are {type(own).__name__}, not {kind.__name__}")
-    return Page(page.lens, spec, own, theme.mode())
+    return Page(page.lens, spec, own, theme.mode(), theme.is_narrow())
 
 
 def button(label: str, *, key: str, on_click: Callable[..., Any] | None = None, **options: Any) -> bool:

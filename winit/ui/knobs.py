@@ -24,7 +24,7 @@ def network(name: str) -> None:
 
 
 def own(lens: Lens, name: str, **options: Any) -> None:
-    """Draw the widget of a lens's own field; `options` go to the widget (width, placeholder, format_func; options of numbers)."""
+    """Draw the widget of a lens's own field; `options` go to the widget (width, placeholder, format_func)."""
     _draw(_field(lens.knobs, name), address.own_key(lens, name), **options)
 
 

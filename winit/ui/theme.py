@@ -28,7 +28,7 @@ _STYLE = """<style>
 
 _WATCH = """
 const watched = new WeakSet();
-export default function ({ parentElement, setStateValue }) {
+export default function ({ parentElement, setStateValue, data }) {
   // Called again with the same root for every run, and "cleaned up" while it still stands when a later
   // run overtakes it: so each root is watched once, until it leaves the page.
   if (watched.has(parentElement)) return;
@@ -56,6 +56,15 @@ export default function ({ parentElement, setStateValue }) {
   const attributeFilter = ["class", "style", "href"];
   observer.observe(app, { attributes: true, attributeFilter, childList: true, subtree: true });
   look();
+  // Python cannot see how wide the page is, and names at line ends would eat a phone's plot.
+  let narrow = data.narrow;
+  const measure = () => {
+    if (!parentElement.isConnected) { window.removeEventListener("resize", measure); return; }
+    const now = window.innerWidth < 640;
+    if (now !== narrow) { narrow = now; setStateValue("narrow", now); }
+  };
+  window.addEventListener("resize", measure);
+  measure();
 }
 """
 
@@ -66,10 +75,21 @@ def apply() -> None:
 
 
 def watch() -> None:
-    """Rerun the page when the visitor switches between light and dark."""
+    """Rerun the page when the visitor switches between light and dark, or the page becomes narrow or wide."""
     # Registered in each run: a registration belongs to the runtime, and one name means one component.
     component = st.components.v2.component("winit_mode", js=_WATCH)
-    component(key="mode", on_mode_change=address.touched, height=1)
+    data = {"narrow": is_narrow()}
+    component(key="mode", data=data, on_mode_change=address.touched, on_narrow_change=_resized, height=1)
+
+
+def _resized() -> None:
+    st.session_state["_narrow"] = bool(st.session_state["mode"]["narrow"])
+    address.touched()
+
+
+def is_narrow() -> bool:
+    """Return whether the page is as narrow as a phone's, as far as the browser has said."""
+    return bool(st.session_state.get("_narrow", False))
 
 
 def mode() -> str:
