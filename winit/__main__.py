@@ -457,7 +457,8 @@ def _swept(sweep: Sweep) -> Sweep:
     except KeyboardInterrupt:
         print(f"\nstopped: {sweep.progress.sentence}. The same command goes on from there.", file=sys.stderr)
         raise SystemExit(130) from None
-    print(f"{chr(10) if is_terminal else ''}{sweep.progress.sentence}", file=sys.stderr)
+    if is_terminal or shown < 10:  # 10 tenths have been said
+        print(f"{chr(10) if is_terminal else ''}{sweep.progress.sentence}", file=sys.stderr)
     return sweep
 
 
