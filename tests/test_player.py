@@ -55,7 +55,11 @@ def test_the_pure_parts_of_the_player(tmp_path: Path) -> None:
     script = ROOT / "winit" / "ui" / "live" / "player.js"
     environment = {**os.environ, "WINIT_PLAYER": str(script), "WINIT_EXPECTED": str(path)}
     ran = subprocess.run(
-        [node, "--test", str(ROOT / "tests" / "player")], env=environment, capture_output=True, text=True, timeout=120
+        [node, "--test", str(ROOT / "tests" / "player" / "player.test.mjs")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     failed = [line for line in ran.stdout.splitlines() if "not ok" in line or "error:" in line or "Error" in line]
     assert ran.returncode == 0, "\n".join(line[:200] for line in failed) + ran.stderr[-500:]

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ class Server:
 
 
 @contextmanager
-def running(log: Path) -> Iterator[Server]:
-    """Start the app in a process of its own, and end that process, and only that one, at the end."""
+def running(log: Path, script: str = "app.py") -> Iterator[Server]:
+    """Start the app, or another script, in a process of its own; end that process, and only that one, at the end."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true"]
     command += ["--server.address=127.0.0.1", f"--server.port={port}"]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
@@ -136,6 +136,19 @@ def cold_server(chromium: Any, tmp_path: Path) -> Iterator[Server]:
     """Start a server that nobody has visited."""
     with running(tmp_path / "log") as server:
         yield server
+
+
+@pytest.fixture
+def serve(chromium: Any, tmp_path: Path) -> Iterator[Callable[[str], Server]]:
+    """Return a function that starts a server on the text of a script."""
+    with ExitStack() as servers:
+
+        def started(text: str) -> Server:
+            script = tmp_path / "script.py"
+            script.write_text(text, encoding="utf-8")
+            return servers.enter_context(running(tmp_path / "script-log", str(script)))
+
+        yield started
 
 
 @pytest.fixture

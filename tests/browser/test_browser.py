@@ -88,18 +88,14 @@ def button(page: Any, name: str) -> Any:
     return page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True)
 
 
-def step(page: Any) -> int:
-    """Return the step that Train's caption names."""
-    text = page.get_by_test_id("stCaptionContainer").filter(has_text="Step ").first.inner_text()
-    found = re.match(r"Step (\d+) of", text)
-    assert found, text
-    return int(found.group(1))
+def player(page: Any) -> Any:
+    """Return the root of Train's player, once a frame is drawn."""
+    return page.locator(".player[data-step]")
 
 
-def expect_step(page: Any, pattern: str) -> None:
-    """Wait until Train's caption names a step."""
-    caption = page.get_by_test_id("stCaptionContainer").filter(has_text="Step ").first
-    expect(caption).to_have_text(re.compile(rf"^Step {pattern} of "), timeout=WAIT)
+def drawn(page: Any) -> Any:
+    """Return what a page draws first: a figure, or the player."""
+    return page.locator(".js-plotly-plot, .player[data-step]").first
 
 
 def is_probe(address: str, url: str, slug: str) -> bool:
@@ -123,7 +119,7 @@ def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab
     tab.open(f"/{slug}?v=1&depth=3&activation=tanh")
     page = tab.page
     expect(page.locator("h1")).to_have_text([PAGES[slug].lens.question], timeout=WAIT)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    expect(drawn(page)).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_test_id("stDialog")).to_have_count(0)
     expect(activation(page)).to_have_value("tanh")
@@ -133,7 +129,7 @@ def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab
 
 
 # How many figures a page has once all of them are drawn.
-FIGURES = {"": 4, "distributions": 5, "live": 4}
+FIGURES = {"": 4, "distributions": 5}
 
 
 @pytest.mark.parametrize("slug", FIGURES, ids=lambda slug: slug or "home")
@@ -242,8 +238,7 @@ def test_the_folded_knobs_of_blocks_and_training(tab: Any) -> None:
     blocks = {"normalization": "batch", "residual": "zero", "schedule": "cosine"}
     expect_query(page, network | blocks)
     tab.settle()
-    button(page, "Step").click()
-    expect_step(page, "1")
+    expect(player(page)).to_have_attribute("data-step", "5", timeout=WAIT)
     nothing_wrong(tab, ("live",))
 
 
@@ -421,57 +416,9 @@ def test_bad_address(slug: str, given: str, said: str, tab: Any) -> None:
     page = tab.page
     expect(page.locator(".st-key-problems")).to_contain_text(said, timeout=WAIT)
     expect(page.locator(".st-key-problems").locator("img, strong, a")).to_have_count(0)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    expect(drawn(page)).to_be_visible(timeout=WAIT)
     expect_query(page, {"v": "1"})
     nothing_wrong(tab, (slug,))
-
-
-def test_train_plays_pauses_steps_and_starts_again(tab: Any) -> None:
-    tab.open("/live?v=1&depth=2&width=16&steps=100000&seeds=2")
-    page = tab.page
-    expect_step(page, "0")
-    button(page, "Play").click()
-    expect(button(page, "Pause")).to_be_visible(timeout=WAIT)
-    expect_step(page, "[1-9][0-9]*")
-    seen = step(page)
-    expect_step(page, rf"(?!{seen} )[1-9][0-9]*")
-    assert step(page) > seen
-    button(page, "Pause").click()
-    expect(button(page, "Play")).to_be_visible(timeout=WAIT)
-    tab.settle()
-    stopped = step(page)
-    page.wait_for_timeout(1000)
-    assert step(page) == stopped
-    button(page, "Reset").click()
-    expect_step(page, "0")
-    expect(button(page, "Play")).to_be_visible()
-    nothing_wrong(tab, ("live",))
-
-
-def test_train_steps_one_by_one_to_the_end(tab: Any) -> None:
-    tab.open("/live?v=1&depth=1&width=4&steps=3&seeds=2")
-    page = tab.page
-    for number in (1, 2, 3):
-        button(page, "Step").click()
-        expect_step(page, str(number))
-    expect(button(page, "Step")).to_be_disabled()
-    button(page, "Play").click()
-    expect_step(page, "3")
-    expect(button(page, "Play")).to_be_visible(timeout=WAIT)
-    assert query(page) == {"v": "1", "depth": "1", "width": "4", "steps": "3", "seeds": "2"}
-    nothing_wrong(tab, ("live",))
-
-
-def test_train_changes_a_knob_while_it_plays(tab: Any) -> None:
-    tab.open("/live?v=1&depth=2&width=16&steps=100000&seeds=2")
-    page = tab.page
-    button(page, "Play").click()
-    expect_step(page, "[1-9][0-9]*")
-    set_width(page, 8)
-    expect_step(page, "0")
-    expect_query(page, {"v": "1", "depth": "2", "width": "8", "steps": "100000", "seeds": "2"})
-    expect(button(page, "Play")).to_be_visible()
-    nothing_wrong(tab, ("live",))
 
 
 def test_compare_shows_progress_and_then_a_table_to_download(tab: Any, tmp_path: Path) -> None:
@@ -548,7 +495,7 @@ def test_a_way_out_of_a_refusal(slug: str, tab: Any) -> None:
     expect(refused).to_contain_text("Not computed", timeout=WAIT)
     refused.get_by_role("button").first.click()
     expect(refused).to_have_count(0, timeout=WAIT)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    expect(drawn(page)).to_be_visible(timeout=WAIT)
     tab.settle()
     assert "dataset" not in query(page)
     page.go_back()
@@ -576,7 +523,7 @@ def test_on_a_phone(slug: str, warm_server: Any, new_tab: NewTab) -> None:
     tab = new_tab(warm_server, width=390, height=844)
     tab.open(f"/{slug}?v=1&depth=2&width=8&steps=5")
     page = tab.page
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=WAIT)
+    expect(drawn(page)).to_be_visible(timeout=WAIT)
     if slug == "compare":
         expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=WAIT)
     tab.settle()

@@ -62,6 +62,7 @@ test("the clock never passes the last frame, and reaches it", () => {
   assert.equal(player.moved(9.9, 1 / 60, 24, 10, true), 10);
   assert.equal(player.moved(12, 1 / 60, 24, 10, true), 10);
   assert.ok(player.moved(3, 3600, 24, 100, true) <= 3 + 2.4); // a tab that slept does not leap
+  assert.equal(player.moved(0, -0.01, 24, 100, true), 0); // nor does a press just after a picture
   let position = 0;
   for (let turn = 0; turn < 600; turn++) {
     const next = player.moved(position, 1 / 60, 24, 5, false);

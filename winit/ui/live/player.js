@@ -107,7 +107,8 @@ export function moved(position, seconds, rate, last, complete) {
   const left = last - position;
   if (left <= 0) return last;
   const speed = complete ? rate : Math.min(rate, 4 * left + 0.2);
-  return Math.min(last, position + Math.min(seconds, 0.1) * speed);
+  // A picture's time may lie before that of the press that it follows.
+  return Math.min(last, position + Math.min(Math.max(seconds, 0), 0.1) * speed);
 }
 
 /** Return the frames a second of a speed: a number of times the usual, or "max" for whatever is here. */

@@ -82,7 +82,7 @@ def current_recording(page: frame.Page[TrainKnobs]) -> Session | None:
         return None
     with turn():
         session = Session(key, Recording(spec, page.knobs))
-        _answer(session, 1)
+        answer(session, 1)
     st.session_state["_recording"] = session
     return session
 
@@ -96,7 +96,7 @@ def _refuse_start(page: frame.Page[TrainKnobs], problem: BadInput) -> None:
         page.refuse_start(problem)
 
 
-def _answer(session: Session, count: int) -> None:
+def answer(session: Session, count: int) -> None:
     """Train a slice, and keep what it made as the answer."""
     recording = session.recording
     frames = recording.advance(count, _SLICE)
@@ -167,7 +167,7 @@ def serve(session: Session, value: object) -> None:
     with turn():
         if have != session.recording.made:
             session.recording = Recording(*session.key, first=have)
-        _answer(session, count)
+        answer(session, count)
 
 
 def moment(value: object, session: Session) -> int | None:
@@ -180,13 +180,13 @@ def moment(value: object, session: Session) -> int | None:
     return None
 
 
-def show_player(page: frame.Page[TrainKnobs], session: Session) -> None:
+def show_player(page: frame.Page[TrainKnobs], session: Session, key: str = KEY) -> None:
     """Show the player; it runs in a fragment of its own, so that its requests leave the page alone."""
-    st.fragment(_play)(page, session)
+    st.fragment(_play)(page, session, key)
 
 
-def _play(page: frame.Page[TrainKnobs], session: Session) -> None:
-    asked = st.session_state.get(KEY) or {}
+def _play(page: frame.Page[TrainKnobs], session: Session, key: str) -> None:
+    asked = st.session_state.get(key) or {}
     if "want" in asked:
         serve(session, asked["want"])
     if "moment" in asked:
@@ -202,4 +202,4 @@ def _play(page: frame.Page[TrainKnobs], session: Session) -> None:
     }
     # Registered in each run: a registration belongs to the runtime, and one name means one component.
     component = st.components.v2.component("winit_player", html=_HTML, css=_CSS, js=_JS)
-    component(key=KEY, data=pack(header, session.arrays))
+    component(key=key, data=pack(header, session.arrays))
