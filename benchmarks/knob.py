@@ -1,4 +1,4 @@
-"""A knob on Distributions: from the key press to the new figure in a browser, against a bare Streamlit page.
+"""A knob on Distributions and on Signal: from the key press to the new figure in a browser, against a bare Streamlit page.
 
     python benchmarks/knob.py [--moves 12] [--path 'distributions?v=1&width=1024']
 
@@ -50,6 +50,9 @@ def milliseconds(browser: Browser, script: Path, path: str, moves: int) -> list[
     return times
 
 
+SIGNAL = "signal?v=1&depth=50&width=128&batch_size=64&seeds=5&initializers="
+
+
 def main() -> None:
     """Measure both and print the ratio of medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -60,11 +63,17 @@ def main() -> None:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE, encoding="utf-8")
         ours = milliseconds(browser, ROOT / "app.py", arguments.path, arguments.moves)
+        signal = milliseconds(browser, ROOT / "app.py", SIGNAL, arguments.moves)
         theirs = milliseconds(browser, bare, "", arguments.moves)
     middle, bare_middle = statistics.median(ours), statistics.median(theirs)
     print(
         f"a knob on Distributions: median {middle:.0f} ms, slowest {max(ours):.0f} ms; "
         f"a bare page {bare_middle:.0f} ms, ratio {middle / bare_middle:.2f}"
+    )
+    signal_middle = statistics.median(signal)
+    print(
+        f"a knob on Signal, 50 layers of 128, 5 seeds: median {signal_middle:.0f} ms, slowest {max(signal):.0f} ms, "
+        f"ratio {signal_middle / bare_middle:.2f}"
     )
 
 

@@ -129,7 +129,7 @@ class SignalKnobs(Declared):
         label="Direction",
         help="The pre-activations on their way to the outputs, the gradients on their way back, or both.",
     )
-    shown: tuple[str, ...] = declare(
+    overlay: tuple[str, ...] = declare(
         ("theory", "band"),
         Several(Choice(("theory", "band", "seeds")), 3),
         label="Shown with the points",

@@ -26,6 +26,8 @@ _TITLES = {
 _LEAST_SPAN = 3.0  # decades, so that what keeps its size looks level
 _LAYER_HEIGHT = 300
 _LABELS = 118
+_BELOW = 0.025  # of the axes, below 0, so that points at 0 are seen whole
+_SCALES = (3, 10, 30)
 _GREATEST_SCALE = 1e4  # layers: depth scales beyond are drawn as the edge
 
 
@@ -40,13 +42,13 @@ def moments(
     palette: Palette,
     *,
     direction: str,
-    shown: Sequence[str] = ("theory", "band"),
+    overlay: Sequence[str] = ("theory", "band"),
     meta: str = "",
 ) -> go.Figure:
     """Return the second moment against the layer: points with bars over seeds, theory as lines with its band.
 
     `direction` is forward or backward; `expected` has, by initializer, what theory predicts, where it does.
-    `shown` holds theory, band and seeds. The axis is that of base-10 logarithms, right beyond double precision.
+    `overlay` holds theory, band and seeds. The axis is that of base-10 logarithms, right beyond double precision.
     Layers that are all 0 stand on the lower end of the axis, those beyond all numbers on the upper.
     """
     depth = signals[0].spec.depth
@@ -54,16 +56,16 @@ def moments(
     names = [one.spec.initializer for one in signals]
     looks = styles(names, palette)
     values = {name: getattr(one, f"{direction}_log10") for name, one in zip(names, signals, strict=True)}
-    courses = {name: getattr(found, direction) for name, found in expected.items() if "theory" in shown}
+    courses = {name: getattr(found, direction) for name, found in expected.items() if "theory" in overlay}
     drawn = [*values.values(), *(line for course in courses.values() for line in (course.log10, course.median_log10))]
     low, high = _span(drawn)
     layers = np.arange(1, depth + 1)
     ends = []
     for name, course in courses.items():
-        _theory(chart, layers, course, looks[name], band="band" in shown)
+        _theory(chart, layers, course, looks[name], band="band" in overlay)
     for name, found in values.items():
         middle = _median(found)
-        _points(chart, name, layers, found, middle, courses.get(name), looks[name], (low, high), "seeds" in shown)
+        _points(chart, name, layers, found, middle, courses.get(name), looks[name], (low, high), "seeds" in overlay)
         ends.append(((float(np.clip(middle[-1], low, high)) - low) / (high - low), name))
     style.end_labels(chart, [(at, looks[name].glyph, looks[name].colour, name) for at, name in ends], palette)
     for place, text in (
@@ -171,8 +173,8 @@ def _points(
         bars = {
             "type": "data",
             "symmetric": False,
-            "array": np.where(finite, high - middle, 0.0),
-            "arrayminus": np.where(finite, middle - low, 0.0),
+            "array": np.subtract(high, middle, where=finite, out=np.zeros_like(middle)),
+            "arrayminus": np.subtract(middle, low, where=finite, out=np.zeros_like(middle)),
             "thickness": 1.2,
             "width": 0,
             "color": look.colour,
@@ -223,9 +225,9 @@ def histogram(found: Histogram, palette: Palette, *, is_log: bool, meta: str = "
     low, high = float(found.edges[0]), float(found.edges[-1])
     if is_log:
         ticks, texts = style.exponent_ticks(low, high, 4)
-        chart.update_yaxes(range=[low, high], tickvals=ticks, ticktext=texts, showgrid=False)
+        chart.update_yaxes(range=[low, high + 0.08 * (high - low)], tickvals=ticks, ticktext=texts, showgrid=False)
     else:
-        chart.update_yaxes(range=[low, high], nticks=4, showgrid=False)
+        chart.update_yaxes(range=[low, high + 0.08 * (high - low)], nticks=4, showgrid=False)
     empty = found.shares.sum(axis=1) == 0
     if empty.all():
         why = "every value is 0" if (found.zeros == 1).all() else "every value is beyond the axis"
@@ -246,7 +248,7 @@ def _lines(
     chart: go.Figure, signals: Sequence[Signal], palette: Palette, quantity: str, write: Callable[[float], str]
 ) -> None:
     looks = styles([one.spec.initializer for one in signals], palette)
-    for one in signals:
+    for place, one in enumerate(signals):
         name = one.spec.initializer
         middle, look = np.median(getattr(one, quantity), axis=0), looks[name]
         chart.add_scatter(
@@ -254,7 +256,8 @@ def _lines(
             y=middle,
             mode="lines+markers",
             line={"width": 1.6, "color": look.colour, "dash": look.dash},
-            marker={"size": 5.5, "symbol": look.symbol, "color": look.colour},
+            # What lies below is larger: ReLU's shares are the same at any scale.
+            marker={"size": 5.5 + 2 * (len(signals) - 1 - place), "symbol": look.symbol, "color": look.colour},
             hoverinfo="text",
             hovertext=[
                 f"<b>{name}</b>, layer {layer}<br>{write(value)}" for layer, value in enumerate(middle, start=1)
@@ -328,16 +331,19 @@ def phase(
         colorscale=[(0, hues[4]), (1, hues[5])],
     )  # fmt: skip
     scales = np.log10(np.clip(diagram.depth_scale.T, 1e-3, _GREATEST_SCALE))
-    for scale in (3, 10, 30):
+    ends: list[tuple[float, int]] = []
+    for scale in _SCALES:
         chart.add_contour(
             x=b, y=w, z=scales, showscale=False, hoverinfo="skip", contours_coloring="lines",
             contours={"start": math.log10(scale), "end": math.log10(scale), "size": 1},
             colorscale=[(0, palette.stalled), (1, palette.stalled)], line={"width": 1, "dash": "3px,3px"},
         )  # fmt: skip
-        last = np.flatnonzero(np.diff(scales[:, -1] > math.log10(scale)))
-        for row in last[-1:]:
-            style.note(chart, f"ξ = {scale}", x=1, y=float(w[row]), yref="y", palette=palette, size=11.5,
-                       xanchor="left", xshift=6)  # fmt: skip
+        crossed = np.flatnonzero(np.diff(scales[:, -1] > math.log10(scale)))
+        ends += [(_height(float(w[row] + w[row + 1]) / 2, float(w[-1])), scale) for row in crossed]
+    height = chart.layout.height - chart.layout.margin.t - chart.layout.margin.b
+    for place, (_, scale) in zip(style.spread_labels([end[0] for end in ends], height), ends, strict=True):
+        style.note(chart, f"ξ = {scale}", x=1, y=place, palette=palette, size=11.5, xanchor="left", xshift=6,
+                   yanchor="middle")  # fmt: skip
     _regions(chart, diagram, palette)
     if len(diagram.edge.sigma_b) > 1:
         chart.add_scatter(x=diagram.edge.sigma_b, y=diagram.edge.sigma_w, mode="lines", hoverinfo="skip",
@@ -350,11 +356,11 @@ def phase(
             hoverinfo="text",
             hovertext="the edge of chaos is this point",
             cliponaxis=False,
-            marker={"size": 15, "symbol": "circle-open", "color": palette.ink, "line": {"width": 2}},
+            marker={"size": 15, "symbol": "diamond-open", "color": palette.ink, "line": {"width": 2}},
         )
     _placed(chart, places, mine, diagram, palette)
-    chart.update_xaxes(range=[float(b[0]), float(b[-1])])
-    chart.update_yaxes(range=[float(w[0]), float(w[-1])], showgrid=False)
+    chart.update_xaxes(range=[-_BELOW * float(b[-1]), float(b[-1])])
+    chart.update_yaxes(range=[-_BELOW * float(w[-1]), float(w[-1])], showgrid=False)
     return chart
 
 
@@ -404,22 +410,28 @@ def _placed(
             customdata=[[sigma_w, sigma_b]],
             hovertext=f"<b>{'<br>'.join(names)}</b><br>σ_w {style.number(sigma_w)}, σ_b {style.number(sigma_b)}",
         )  # fmt: skip
-    order = sorted(inside)
     height = chart.layout.height - chart.layout.margin.t - chart.layout.margin.b
-    spread = style.spread_labels([at[0] / top for at in order], height)
-    for place, at in zip(spread, order, strict=True):
-        names = inside[at]
+    # Those with small biases stand near one column, whose labels are pushed apart.
+    column = sorted(at for at in inside if at[1] < 0.25 * right)
+    spread = dict(zip(column, style.spread_labels([_height(at[0], top) for at in column], height), strict=True))
+    for at, names in inside.items():
         more = f" + {len(names) - 2}" if len(names) > 2 else ""
         label = ", ".join(style.short_name(name, 20) for name in names[:2]) + more
-        style.note(chart, label, x=at[1], y=place, xref="x", palette=palette, size=11.5, xanchor="left", xshift=10,
+        place = spread.get(at, _height(at[0], top))
+        style.note(chart, label, x=at[1], y=place, xref="x", palette=palette, size=11.5, xanchor="left", xshift=14,
                    yanchor="middle")  # fmt: skip
     if mine is not None and mine[0] <= top and mine[1] <= right:
         chart.add_scatter(
             x=[mine[1]], y=[mine[0]], mode="markers", cliponaxis=False, hoverinfo="text",
             hovertext=f"<b>yours</b><br>σ_w {style.number(mine[0])}, σ_b {style.number(mine[1])}",
-            marker={"size": 20, "symbol": "circle-open", "color": palette.diverged, "line": {"width": 2.5}},
+            marker={"size": 20, "symbol": "circle-open", "color": palette.ink, "line": {"width": 2.5}},
             selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
         )  # fmt: skip
+
+
+def _height(sigma_w: float, top: float) -> float:
+    """Return where a sigma_w stands in the diagram, 0 to 1."""
+    return (sigma_w + _BELOW * top) / (top + _BELOW * top)
 
 
 def layer_spectra(found: LayerSpectra, palette: Palette, *, meta: str = "") -> go.Figure:
@@ -492,4 +504,6 @@ def rows(values: Array, palette: Palette, *, quantity: str, meta: str = "") -> g
     chart.add_shape(type="rect", xref="paper", yref="paper", x0=0, y0=0, x1=1, y1=1,
                     line={"width": 1, "color": palette.stalled})  # fmt: skip
     chart.update_yaxes(autorange="reversed", showgrid=False)
+    if not values.any():
+        style.note(chart, "every one is 0: equal rows", x=0.5, y=0.5, palette=palette, xanchor="center")
     return chart

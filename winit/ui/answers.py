@@ -144,7 +144,7 @@ def _gradients(measured: signals.Signal) -> str:
     """Say what becomes of the gradients on their way back."""
     with np.errstate(invalid="ignore"):
         first, last = np.median(measured.backward_log10[:, [0, -1]], axis=0)
-    if not math.isfinite(last - first):
+    if not (math.isfinite(first) and math.isfinite(last)):
         return "gradients are gone" if min(first, last) == -math.inf else "gradients are beyond all numbers"
     return f"gradients × {number_of_log10(float(first - last))} back at layer 1"
 

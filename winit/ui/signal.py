@@ -87,7 +87,7 @@ def show_knobs(page: Page) -> None:
         "initializers",
         "seeds",
         "direction",
-        "shown",
+        "overlay",
         initializers={"width": 250},
         seeds={"width": 110},
     )
@@ -100,15 +100,15 @@ def show_moments(page: Page, studied: Sequence[Study]) -> None:
     for column, direction in zip(st.columns(len(directions)), directions, strict=True):
         with column:
             chart = figures.moments(
-                signals, expected, TOKENS, direction=direction, shown=page.knobs.shown, meta=page.meta
+                signals, expected, TOKENS, direction=direction, overlay=page.knobs.overlay, meta=page.meta
             )
             names = ", ".join(one.spec.initializer for one in signals)
             page.figure(chart, f"Second moment by layer, {direction}: {names}", direction)
     first = signals[0]
     seeds = "1 seed" if len(first.seeds) == 1 else f"median of {len(first.seeds)} seeds, bars: 80 in 100 of them"
     lines = ""
-    if expected and "theory" in page.knobs.shown:
-        band = ", band: 80 in 100 networks of this width" if "band" in page.knobs.shown else ""
+    if expected and "theory" in page.knobs.overlay:
+        band = ", band: 80 in 100 networks of this width" if "band" in page.knobs.overlay else ""
         lines = (
             f" Lines: mean-field theory, thick the typical network{band}, dotted infinite width;"
             " gradients start from the measured last layer."
@@ -318,7 +318,7 @@ def show_phase_diagram(page: Page) -> None:
         config=style.config("phase"),
         alt=f"Phase diagram of {page.spec.activation} with {len(places)} initializers",
     )
-    yours = f"Red ring: yours, in the last hidden layer ({frame.literal(page.spec.initializer)})."
+    yours = f"Ring: yours, in the last hidden layer ({frame.literal(page.spec.initializer)})."
     if isinstance(mine, str):
         yours = f"Yours has no place here: {frame.literal(mine)}."
     elif mine[0] > _SIGMA_W[-1] or mine[1] > _SIGMA_B[-1]:
@@ -329,7 +329,8 @@ def show_phase_diagram(page: Page) -> None:
     out = f" Outside: {frame.literal(', '.join(far))}." if far else ""
     left = f" Without a place: {frame.literal(', '.join(missing))}." if missing else ""
     st.caption(
-        f"{yours} Line: the edge of chaos, where gradients keep their size. Dashed: depth scales ξ, the layers in "
+        f"{yours} Line, or diamond where it is a point: the edge of "
+        "chaos, where gradients keep their size. Dashed: depth scales ξ, the layers in "
         f"which gradients change by e.{edge} Plain layers, infinite width.{out}{left} Select a point to set it."
     )
 

@@ -1,0 +1,98 @@
+"""Figures of Signal against the numbers that they draw."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from winit import signal, theory
+from winit.activations import activation
+from winit.figures import signal as figures
+from winit.figures.palette import LIGHT
+from winit.spec import Spec
+
+SMALL = Spec(depth=6, width=16, batch_size=16)
+
+
+def marks(chart: figures.go.Figure) -> list[figures.go.Scatter]:
+    """Return the traces that carry hover texts."""
+    return [trace for trace in chart.data if trace.hovertext is not None]
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_points_are_the_medians_over_seeds(direction: str) -> None:
+    found = signal.measure(SMALL, 5)
+    expected = {SMALL.initializer: signal.predict(found)}
+    chart = figures.moments([found], expected, LIGHT, direction=direction)
+    (points,) = marks(chart)
+    want = np.sort(getattr(found, f"{direction}_log10"), axis=0)[2]
+    assert np.allclose(points.y, want)
+    lines = [np.asarray(trace.y, float) for trace in chart.data if trace.mode == "lines" and not trace.fill]
+    course = getattr(expected[SMALL.initializer], direction)
+    assert np.allclose(lines[0], course.log10)
+    assert np.allclose(lines[1], course.median_log10)
+
+
+def test_only_points_without_overlays() -> None:
+    found = signal.measure(SMALL, 2)
+    chart = figures.moments([found], {SMALL.initializer: signal.predict(found)}, LIGHT, direction="forward", overlay=())
+    assert len(chart.data) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"initializer": "zeros"},
+        {"initializer": "random_normal(stddev=1e-30)", "depth": 30},
+        {"initializer": "random_normal(stddev=1e30)", "depth": 30},
+        {"width": 1},
+        {"depth": 1},
+        {"batch_size": 1},
+    ],
+    ids=str,
+)
+def test_extremes_stand_within_the_axis(changes: dict[str, object]) -> None:
+    spec = SMALL.replace(**changes)
+    found = signal.measure(spec, 2)
+    expected = {spec.initializer: signal.predict(found)}
+    for direction in ("forward", "backward"):
+        chart = figures.moments([found], expected, LIGHT, direction=direction)
+        (points,) = marks(chart)
+        low, high = chart.layout.yaxis.range
+        assert math.isfinite(low) and math.isfinite(high)
+        assert len(points.y) == spec.depth
+        assert all(low <= value <= high for value in points.y)
+    for histogram, is_log in ((found.activation_histogram, False), (found.gradient_histogram, True)):
+        chart = figures.histogram(histogram, LIGHT, is_log=is_log)
+        assert np.isfinite(chart.layout.yaxis.range).all()
+
+
+def test_underflow_in_float32_is_drawn_where_it_is() -> None:
+    found = signal.measure(SMALL.replace(initializer="random_normal(stddev=1e-10)", depth=10), 2)
+    chart = figures.moments([found], {}, LIGHT, direction="forward")
+    assert any("underflow" in note.text for note in chart.layout.annotations)
+    assert figures.FLOAT32_LOG10 == pytest.approx(2 * np.log10(np.finfo(np.float32).tiny), abs=1e-5)
+
+
+def test_phase_diagram_offers_every_point_of_its_grid() -> None:
+    w, b = np.linspace(0, 3, 31), np.linspace(0, 1.5, 31)
+    diagram = theory.phase_diagram(activation("tanh"), w, b)
+    chart = figures.phase(diagram, {"glorot_normal": (1.0, 0.0), "zeros": (0.0, 0.0)}, (1.0, 0.0), LIGHT)
+    grid = chart.data[0]
+    assert np.array_equal(np.asarray(grid.customdata)[:, 0], grid.y)
+    assert np.array_equal(np.asarray(grid.customdata)[:, 1], grid.x)
+    assert {(0.0, 0.0), (3.0, 1.5)} <= {(float(x), float(y)) for x, y in grid.customdata}
+    notes = [note.text for note in chart.layout.annotations]
+    assert any("ordered" in text for text in notes) and any("chaotic" in text for text in notes)
+    assert "glorot_normal" in notes and "zeros" in notes
+
+
+def test_ticks_and_numbers_hold_beyond_double_precision() -> None:
+    ticks, texts = figures.style.exponent_ticks(-3200, 10)
+    assert ticks[0] >= -3200 and len(ticks) <= 8 and texts[0].startswith("10⁻")
+    assert figures.style.number_of_log10(-400 + math.log10(2.5)) == "2.5 × 10⁻⁴⁰⁰"
+    assert figures.style.number_of_log10(-math.inf) == "0"
+    assert figures.style.number_of_log10(math.inf) == "∞"
+    assert figures.style.number_of_log10(3) == "1000"
