@@ -1,4 +1,4 @@
-"""A knob on Distributions and on Signal: from the key press to the new figure in a browser, against a bare Streamlit page.
+"""A knob on Distributions and on Signal: from the key press to the new figure, against a bare Streamlit page.
 
     python benchmarks/knob.py [--moves 12] [--path 'distributions?v=1&width=1024']
 

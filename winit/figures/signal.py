@@ -25,6 +25,7 @@ _TITLES = {
 }
 _LEAST_SPAN = 3.0  # decades, so that what keeps its size looks level
 _LAYER_HEIGHT = 300
+_PHASE_HEIGHT = 560
 _LABELS = 118
 _BELOW = 0.025  # of the axes, below 0, so that points at 0 are seen whole
 _SCALES = (3, 10, 30)
@@ -308,10 +309,10 @@ def phase(
     """Return the phase diagram: ordered and chaotic regions, edge of chaos, depth scales, and who lies where.
 
     `places` has sigma_w and sigma_b by initializer; those in one place share a label. `mine` is the user's own. The
-    first trace is a grid of unseen markers under the pointer, whose custom data are (sigma_w, sigma_b).
+    first trace is a grid of unseen markers under the pointer, whose y is sigma_w and x is sigma_b.
     """
     w, b = diagram.sigma_w, diagram.sigma_b
-    chart = style.figure(palette, y="σ_w", x="σ_b", right=96, meta=meta)
+    chart = style.figure(palette, y="σ_w", x="σ_b", height=_PHASE_HEIGHT, right=64, meta=meta)
     every = max(1, len(w) // 40)
     grid_b, grid_w = (axis.ravel() for axis in np.meshgrid(b[::every], w[::every]))
     chart.add_scatter(
@@ -321,7 +322,6 @@ def phase(
         marker={"size": 12, "color": palette.page, "opacity": 0.01},
         selected={"marker": {"opacity": 0.01}},
         unselected={"marker": {"opacity": 0.01}},
-        customdata=np.stack([grid_w, grid_b], axis=1),
         hovertemplate="σ_w %{y:.2f}, σ_b %{x:.2f}<br>select to set<extra></extra>",
     )
     signed = np.clip(np.log(np.maximum(diagram.chi_1, 1e-12)).T, -1.5, 1.5)
@@ -407,7 +407,6 @@ def _placed(
             x=[sigma_b], y=[sigma_w], mode="markers", cliponaxis=False, hoverinfo="text",
             marker={"size": 9, "symbol": look.symbol, "color": look.colour, "line": {"width": 1.5}},
             selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
-            customdata=[[sigma_w, sigma_b]],
             hovertext=f"<b>{'<br>'.join(names)}</b><br>σ_w {style.number(sigma_w)}, σ_b {style.number(sigma_b)}",
         )  # fmt: skip
     height = chart.layout.height - chart.layout.margin.t - chart.layout.margin.b

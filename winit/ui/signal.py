@@ -283,10 +283,9 @@ def show_phase_diagram(page: Page) -> None:
 
     def selected() -> None:
         points = st.session_state[key].selection.points
-        at = points[0].get("customdata") if points else None
-        if at is not None:
+        if points:
             address.touched()
-            _set(page, float(at[0]), float(at[1]))
+            _set(page, max(0.0, float(points[0]["y"])), max(0.0, float(points[0]["x"])))
 
     def typed() -> None:
         sigma_w, sigma_b = st.session_state["phase:sigma_w"], st.session_state["phase:sigma_b"]
