@@ -92,7 +92,9 @@ class Visitor:
         state = WidgetState(id=name)
         ((kind, content),) = value.items()
         target = getattr(state, kind)
-        if hasattr(target, "data"):
+        if kind == "string_trigger_value":
+            target.data = content
+        elif hasattr(target, "data"):
             target.data.extend(content)
         else:
             setattr(state, kind, content)
