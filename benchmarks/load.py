@@ -126,10 +126,7 @@ async def sweep(port: int, number: int, end: float, count: Count) -> None:
                 continue
             ((fragment, interval),) = list(visitor.ticking.items())[-1:]
             await asyncio.sleep(interval)
-            answer = await visitor.run(fragment=fragment, is_auto=True)
-            count.errors += answer.exceptions
-            if answer.status == "FINISHED_FRAGMENT_RUN_SUCCESSFULLY" and not answer.messages:
-                visitor.ticking.clear()
+            count.errors += (await visitor.run(fragment=fragment, is_auto=True)).exceptions
 
 
 async def burst(port: int, count: Count) -> None:

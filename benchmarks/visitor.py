@@ -64,6 +64,8 @@ class Visitor:
 
     async def run(self, *, fragment: str = "", timeout: float = 60.0, is_auto: bool = False) -> Run:
         """Send what the browser holds, and return what the page answers."""
+        if not fragment:
+            self.ticking.clear()
         await self.send(self.rerun(fragment, is_auto=is_auto))
         return await self.answer(timeout)
 
@@ -131,7 +133,9 @@ class Visitor:
                     self._see(message.delta, exceptions, texts)
                 elif kind == "script_finished":
                     status = ForwardMsg.ScriptFinishedStatus.Name(message.script_finished)
-                    if status != "FINISHED_EARLY_FOR_RERUN":
+                    if status == "FINISHED_EARLY_FOR_RERUN":
+                        self.ticking.clear()  # the whole page comes next
+                    else:
                         return Run(time.perf_counter() - begun, count, size, exceptions, texts, status)
 
     def _see(self, delta: Any, exceptions: list[str], texts: list[str]) -> None:
