@@ -1,6 +1,6 @@
 """The player of Train in a browser: pictures a second, pause, scrub, messages, the server's share of a core.
 
-    python benchmarks/player.py [--seconds 8] [--path 'live?v=1&seeds=8'] [--scheme light]
+    python benchmarks/player.py [--seconds 6] [--path 'live?v=1&seeds=8&steps=2000']
 
 Against a page of the usual kind: three Plotly figures of the same training in a fragment that runs by
 itself. The browser is Debian's chromium, drawing in software; once as it is, once with its processor
@@ -10,6 +10,8 @@ slowed four times. A picture counts where what is drawn differs from the picture
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -96,8 +98,6 @@ _FIRST = """async root => {
 @contextmanager
 def served(script: Path) -> Iterator[tuple[str, int]]:
     """Serve a script by a fresh Streamlit process from the repository's root; yields address and process."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -105,7 +105,7 @@ def served(script: Path) -> Iterator[tuple[str, int]]:
     server = subprocess.Popen(
         [*command, "--server.address=127.0.0.1", f"--server.port={port}"],
         cwd=ROOT,
-        env={**__import__("os").environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -450,7 +450,7 @@ for key, width in (("one", 8), ("two", 16)):
     if key + "-session" not in st.session_state:
         session = st.session_state[key + "-session"] = Session((spec, knobs), Recording(spec, knobs))
         answer(session, 1)
-    show_player(frame.Page(LENSES["live"], spec, knobs, "light"), st.session_state[key + "-session"], key)
+    show_player(frame.Page(LENSES["live"], spec, knobs, "light", False), st.session_state[key + "-session"], key)
 """
 
 
