@@ -12,20 +12,18 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from winit import comparison, datasets, distributions, signal
+from winit import datasets, distributions, signal
 from winit.datasets import ACCURACY, DATASETS, R_SQUARED, Data, Measure, load
 from winit.fields import Choice, Refused, fields_of
-from winit.figures import comparison as comparison_figures
 from winit.figures import distributions as distribution_figures
 from winit.figures import home as home_figures
 from winit.figures import saving, style
 from winit.figures import training as training_figures
 from winit.figures.palette import DARK, LIGHT, TOKENS, Palette, styles
 from winit.initializers import FAMILIES, INITIALIZERS, LayerShape
-from winit.lenses import CompareKnobs, DistributionsKnobs
-from winit.network import Member
+from winit.lenses import DistributionsKnobs
 from winit.spec import Spec
-from winit.training import History, Snapshot, Training, train
+from winit.training import Snapshot, train
 
 CONFIG = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 MODES = [("light", LIGHT), ("dark", DARK)]
@@ -610,74 +608,3 @@ def test_the_figures_of_a_step_show_its_numbers() -> None:
         assert bars.x[0] - bars.width[0] / 2 == pytest.approx(low)
         assert bars.x[-1] + bars.width[-1] / 2 == pytest.approx(high)
         assert names[member] in bars.hovertext[0]
-
-
-@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize("curve", list(comparison_figures.CURVES))
-def test_the_comparison_of_a_regression_says_r_squared(curve: str, palette: Palette) -> None:
-    members = (Member("he_normal", 0, 0.1), Member("glorot_normal", 0, 0.1))
-    snapshots = _snapshots(REGRESSION_SCORES, REGRESSION_LOSSES)
-    chart = comparison_figures.curves(snapshots, members, curve, 1.0, 5, palette, R_SQUARED)
-    said = _texts(chart)
-    assert ("R²" in said) == (curve != "loss")
-    assert "accuracy" not in chart.to_json()
-    assert "%" not in chart.to_json()
-    assert "diverged, 1 of 1" in said
-    low, high = chart.layout.yaxis.range
-    crosses = [trace for trace in chart.data if trace.mode == "markers"]
-    assert all(low < trace.y[0] < high for trace in crosses)
-
-
-def test_the_ranking_of_a_regression() -> None:
-    """Below the axis a run stands at its edge, with its R² in words; a diverged one counts as 0."""
-    names = ("he_normal", "glorot_normal", "zeros")
-    final = np.array([0.9, 0.7, -3.0, -40.0, np.nan, np.nan])
-    history = History(
-        spec=Spec(dataset="diabetes"),
-        members=tuple(Member(name, seed, 0.1) for name in names for seed in (0, 1)),
-        steps=(0, 300),
-        loss=np.ones((6, 2)),
-        train_accuracy=np.stack([final, final], axis=1),
-        test_accuracy=np.stack([final, final], axis=1),
-        diverged_at=(None,) * 4 + (7, 9),
-        final_loss=1 - final,
-        final_train_accuracy=final,
-        final_test_accuracy=final,
-        statuses=("learned", "learned", "worse", "worse", "diverged", "diverged"),
-        constant_loss=1.0,
-        chance=0.0,
-    )
-    chart = comparison_figures.ranking(comparison.conclude(history), LIGHT)
-    said = _texts(chart)
-    assert {"Test R² after 300 steps", "0.80", "−21.50", "diverged", "the mean"} <= {
-        note.text for note in chart.layout.annotations
-    }
-    assert "%" not in said
-    low, high = chart.layout.xaxis.range
-    numbers = np.concatenate([np.array(trace.x, dtype=float) for trace in chart.data])
-    assert numbers.min() == low == pytest.approx(-1.04)
-    assert high == 1
-    assert any("test R² −40.000" in text for trace in chart.data for text in trace.hovertext or ())
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-@pytest.mark.parametrize("curve", list(comparison_figures.CURVES))
-def test_comparison_figures_name_every_initializer(seeds: int, curve: str) -> None:
-    spec = Spec(depth=2, width=16, steps=40, learning_rate=0.1)
-    knobs = CompareKnobs(initializers=("zeros", "random_normal(stddev=1e19)"), seeds=seeds)
-    run = Training(spec, comparison.members(spec, knobs))
-    for _ in run:
-        pass
-    found = comparison.conclude(run.history())
-    groups = [rank.runs for rank in found.ranking]
-    chart = comparison_figures.curves(
-        run.snapshots, run.members, curve, run.data.constant_loss, 40, LIGHT, run.data.measure, runs=groups
-    )
-    said = _texts(chart)
-    assert "he_normal" in said
-    assert "stalled: zeros" in said
-    assert f"diverged, {seeds} of {seeds}" in said
-    ranking = _texts(comparison_figures.ranking(found, LIGHT))
-    assert "he_normal" in ranking
-    assert "diverged" in ranking
-    assert "stalled" in ranking

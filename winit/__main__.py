@@ -34,6 +34,7 @@ from winit.fields import (
     fields_of,
     nearest,
 )
+from winit.figures import comparison as comparison_figures
 from winit.figures import distributions as figures
 from winit.figures import saving
 from winit.figures.palette import LIGHT
@@ -43,7 +44,7 @@ from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
 from winit.optimizers import OPTIMIZERS, SCHEDULES
 from winit.spec import Spec
-from winit.sweep import Sweep
+from winit.sweep import Curves, Sweep
 from winit.translator import TRANSLATIONS, explain
 
 
@@ -375,9 +376,16 @@ def _train(spec: Spec, knobs: TrainKnobs, recording: _Recording) -> dict[str, An
     return {"steps": history.steps, "constant_loss": history.constant_loss, "members": _members(history)}
 
 
-def _compare(spec: Spec, knobs: CompareKnobs, recording: _Recording) -> dict[str, Any]:
+def _compare(spec: Spec, knobs: CompareKnobs, recording: _Recording, saved: _Saved) -> dict[str, Any]:
     found = _swept(Sweep(spec, knobs, every=recording.every, store=store.of_host())).conclude()
     history = found.history
+    names = together(spec.initializer, knobs.initializers)
+    groups = [rank.runs for rank in found.ranking]
+    saved.save(
+        lambda: comparison_figures.curves(
+            Curves.of(history), knobs, names, history.constant_loss, LIGHT, found.measure, groups=groups
+        )
+    )
     areas, steps = comparison.loss_areas(history), comparison.steps_to(history, found.target_loss)
     ranking = [
         {
@@ -481,7 +489,7 @@ COMMANDS: Mapping[str, Command] = {
     "signal": Command("how large activations and gradients are, by layer", (Spec, SignalKnobs), _signal),
     "theory": Command("what endless depth does, by mean-field theory", (Spec, _Theory), _theory),
     "train": Command("a network learning, step by step", (Spec, TrainKnobs, _Recording), _train),
-    "compare": Command("several initializers against each other", (Spec, CompareKnobs, _Recording), _compare),
+    "compare": Command("several initializers against each other", (Spec, CompareKnobs, _Recording, _Saved), _compare),
     "translate": Command("which law a framework really draws", (Spec, DistributionsKnobs), _translate),
     "code": Command("one layer, written for a framework", (Spec, _Code), _code),
 }

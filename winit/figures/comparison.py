@@ -662,6 +662,8 @@ def rates(
             _line(chart, one.learning_rates, middle, seen, look, texts, legend, palette, with_markers=True)
             last = float(middle[seen][-1])
             ends.append(((math.log10(last) - bottom) / (high - bottom), look.glyph, look.colour, one.initializer))
+        else:
+            ends.append((0.97 - 0.045 * place, "×", palette.diverged, one.initializer))
         chosen = seen & np.isin(at, one.chosen)
         chart.add_scatter(
             x=at[chosen],

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from winit.spec import Spec
 from winit.sweep import SLICE, Curves, Progress, Sweep
 from winit.ui import address, answers, cached, frame
 
+_FIRST = 0.05  # seconds of training before the first picture
 _TICK = 0.35  # seconds between two pictures
 _AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
 _COLUMN_FORMATS = {ACCURACY: "percent", R_SQUARED: "%.3f"}
@@ -43,6 +44,8 @@ class Job:
     store: store.Store
     sweep: Sweep
     is_running: bool = False
+    is_drawn: bool = False
+    """Whether the first picture since the start has been drawn: it does not wait for a whole slice."""
     found: Comparison | None = None
 
 
@@ -111,8 +114,8 @@ def _refuse_price(page: Page, limit: budget.Limit) -> None:
 
 def _start(job: Job) -> None:
     with turn():
-        job.sweep.advance(0.0)
-    job.is_running, job.found = True, None
+        job.sweep.advance(_FIRST)
+    job.is_running, job.is_drawn, job.found = True, False, None
 
 
 def _end(job: Job) -> None:
@@ -180,11 +183,14 @@ def _show_waiting(job: Job) -> None:
 def _show_running(page: Page, job: Job) -> None:
     """Train a slice and show how far it is; curves grow while it runs."""
     sweep = job.sweep
-    with turn():
-        progress = sweep.advance(SLICE)
-    if sweep.is_finished:
+    if job.is_running and job.is_drawn:
+        with turn():
+            sweep.advance(SLICE)
+    if job.is_running and sweep.is_finished:
         _end(job)
+    if not job.is_running:
         address.rerun()
+    progress, job.is_drawn = sweep.progress, True
     if page.is_narrow:  # what can be pressed comes first where the columns stand below each other
         _show_progress(job, progress)
         _show_growing(page, sweep)
@@ -232,10 +238,9 @@ def _show_progress(job: Job, progress: Progress) -> None:
             lines.append(f"{progress.steps_per_second:,.0f} steps of single networks per second")
             lines.append(f"about {budget.duration(progress.seconds_left)} left")
         st.caption("  \n".join(lines) or "beginning")
-        # A fragment's button: its own run does not open the frame, the page's run that follows does.
-        if st.button("Cancel", key="cancel", icon=":material/close:"):
-            _end(job)
-            address.rerun()
+        # A fragment's button: its own run does not open the frame, the page's run that follows does. Called back
+        # before that run, so that no further slice is trained.
+        st.button("Cancel", key="cancel", icon=":material/close:", on_click=_end, args=(job,))
         st.caption("Finished runs are kept, whatever happens to this page.")
     _show_problem(job)
 
@@ -391,7 +396,9 @@ def _show_downloads(page: Page, found: Comparison) -> None:
         page.knob("target", width=130)
         frame.download("Every run as CSV", lambda: as_csv(found), "winit-compare.csv", "text/csv", key="csv")
         mime = "application/json"
-        frame.download("Every run as JSON", lambda: as_json(page, found), "winit-compare.json", mime, key="json")
+        frame.download(
+            "Every run as JSON", lambda: as_json(page.spec, page.knobs, found), "winit-compare.json", mime, key="json"
+        )
 
 
 def as_csv(found: Comparison) -> str:
@@ -410,7 +417,7 @@ def as_csv(found: Comparison) -> str:
     return file.getvalue()
 
 
-def as_json(page: Page, found: Comparison) -> str:
+def as_json(spec: Spec, knobs: CompareKnobs, found: Comparison) -> str:
     """Return every run with its final numbers as JSON; what is not finite is null."""
     history, score = found.history, found.measure.name
     runs = [
@@ -431,8 +438,8 @@ def as_json(page: Page, found: Comparison) -> str:
         }
         for run, member in enumerate(history.members)
     ]
-    spec: Mapping[str, str] = permalink.write(page.spec, page.knobs, full=True)
-    return json.dumps({"spec": spec, "steps": history.steps, "members": runs}, allow_nan=False)
+    about = permalink.write(spec, knobs, full=True)
+    return json.dumps({"spec": about, "steps": history.steps, "members": runs}, allow_nan=False)
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:
