@@ -11,7 +11,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def speed() -> Speed:
     """Return the speed of this host, measured once per process, in about 10 ms."""
     large, small = (np.ones((side, side), np.float32) for side in (64, 4))
     # The best of several: other processes can only make it slower.
-    product, call = (_best(lambda one=one: one @ one, 50, tries=8) for one in (large, small))
+    product, call = (_best(partial(np.matmul, one, one), 50, tries=8) for one in (large, small))
     return Speed(64**3 / product, call)
 
 
