@@ -1078,3 +1078,12 @@ def test_a_figure_has_at_most_a_million_samples(capsys: pytest.CaptureFixture[st
     flags = [text for name in names for text in ("--initializer", name)]
     found = _ask(capsys, "distributions", *flags, "--fan-in", "64", "--fan-out", "64", "--samples", "1000000")
     assert [one["samples"] for one in found["initializers"]] == [333_333] * 3
+
+
+def test_train_takes_initializers_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--depth", "1", "--width", "4", "--steps", "3", "--seeds", "2")
+    found = _ask(capsys, "train", *flags, "--beside", "zeros;orthogonal")
+    names = [(member["initializer"], member["seed"]) for member in found["members"]]
+    assert names == [(name, seed) for name in ("he_normal", "zeros", "orthogonal") for seed in (0, 1)]
+    alone = _ask(capsys, "train", *flags)
+    assert found["members"][:2] == alone["members"]

@@ -42,6 +42,7 @@ from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answe
 from winit.initializers.biases import BIASES
 from winit.layers import NORMALIZATIONS, RESIDUALS
 from winit.lenses import LENSES, CompareKnobs, DistributionsKnobs, SignalKnobs, TrainKnobs, together
+from winit.network import Member, seeds_of
 from winit.optimizers import OPTIMIZERS, SCHEDULES
 from winit.spec import Spec
 from winit.sweep import Curves, Sweep
@@ -372,7 +373,10 @@ def _finish(run: training.Training) -> training.History:
 
 
 def _train(spec: Spec, knobs: TrainKnobs, recording: _Recording) -> dict[str, Any]:
-    history = _finish(training.train(spec, knobs.seeds, every=recording.every))
+    names = together(spec.initializer, knobs.beside)
+    members = [Member(name, seed, spec.learning_rate) for name in names for seed in seeds_of(spec, knobs.seeds)]
+    spec.require_start(names)
+    history = _finish(training.Training(spec, members, every=recording.every))
     return {"steps": history.steps, "constant_loss": history.constant_loss, "members": _members(history)}
 
 
