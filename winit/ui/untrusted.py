@@ -11,6 +11,8 @@ from typing import Any
 from streamlit.runtime.state.session_state import Serialized, Value, WStates
 
 _as_it_comes = WStates.__getitem__
+_NUMBERS = {"int_value", "double_value"}
+"""A field of whole numbers sends the one or the other."""
 
 
 def _checked(states: WStates, name: str) -> Any:
@@ -18,7 +20,8 @@ def _checked(states: WStates, name: str) -> Any:
     held, about = states.states.get(name), states.widget_metadata.get(name)
     if not isinstance(held, Serialized) or about is None:
         return _as_it_comes(states, name)
-    if held.value.WhichOneof("value") in (None, about.value_type):  # None: an emptied one
+    given = held.value.WhichOneof("value")
+    if given in (None, about.value_type) or {given, about.value_type} == _NUMBERS:  # None: an emptied one
         try:
             return _as_it_comes(states, name)
         # Whatever a deserializer of Streamlit's raises at it: wrong types, numbers too large, text nested too deep.
