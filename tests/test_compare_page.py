@@ -126,6 +126,7 @@ def test_a_dear_comparison_waits_for_the_press() -> None:
         at = visit(query)
         stands(at, "compare")
         assert keys(at) == ["run"]
+        assert len(charts(at)) == 1  # empty axes
         at.button(key="run").click().run()
     stands(at, "compare")
     assert keys(at) == ["cancel"]

@@ -65,12 +65,12 @@ def curves(
     looks = styles(initializers, palette)
     is_log = knobs.curve == "loss_log"
     is_loss = is_log or knobs.curve == "loss"
-    seeds = max((len(group) for group in shown), default=1)
+    seeds = max((len(group) for group in shown), default=0)
     what = {"band": "band: middle half", "each": "thin: each run"}[knobs.runs]
-    unit = f"median of {seeds} seeds; {what}" if seeds > 1 else "one seed"
+    unit = f" (median of {seeds} seeds; {what})" if seeds > 1 else " (one seed)" if seeds else ""
     margin = {"right": 14 if is_narrow else _LABELS}
     chart = style.figure(
-        palette, y=f"{CURVES[knobs.curve].format(score=measure.label)} ({unit})", x="step", meta=meta, **margin
+        palette, y=f"{CURVES[knobs.curve].format(score=measure.label)}{unit}", x="step", meta=meta, **margin
     )
     values: Array = found.loss if is_loss else getattr(found, knobs.curve)
     drawn = [run for group in shown for run in group]

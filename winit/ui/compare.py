@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from winit.datasets import ACCURACY, R_SQUARED
 from winit.fields import BadInput
 from winit.figures import comparison as figures
 from winit.figures.palette import TOKENS, coloured
-from winit.figures.style import MAIN_HEIGHT, number, short_name
+from winit.figures.style import number, short_name
 from winit.lenses import CompareKnobs, together
 from winit.queueing import turn
 from winit.spec import Spec
@@ -168,16 +168,36 @@ def show(page: Page, job: Job) -> None:
     else:
         page.answer(f"{len(job.sweep.members):,} runs, {job.price.sentence}: press Run.")
         _show_knobs(page)
-        _show_waiting(job)
+        _show_waiting(page, job)
 
 
-def _show_waiting(job: Job) -> None:
+def _show_waiting(page: Page, job: Job) -> None:
+    """Show the price and the way to start, beside what is in the store already."""
+    # The empty figure has the browser load what draws figures: the first curve comes sooner after the press.
+    _beside(page, lambda: _show_growing(page, job.sweep), lambda: _show_price(job))
+
+
+def _show_price(job: Job) -> None:
     progress = job.sweep.progress
-    with st.container(border=True, height=MAIN_HEIGHT, vertical_alignment="center", horizontal_alignment="center"):
-        kept = f" {progress.restored:,} of them are in the store already." if progress.restored else ""
-        st.markdown(f"{progress.total:,} runs cost {job.price.sentence}.{kept}", text_alignment="center")
+    with st.container(border=True, key="price"):
+        st.markdown(f"**{progress.total:,} runs** cost {job.price.sentence}.")
+        if progress.restored:
+            st.caption(f"{progress.restored:,} of them are in the store already.")
         frame.button("Run", key="run", icon=":material/play_arrow:", type="primary", on_click=lambda: _start(job))
     _show_problem(job)
+
+
+def _beside(page: Page, show_figure: Callable[[], None], show_state: Callable[[], None]) -> None:
+    """Show a figure and beside it the state of the sweep; above it on a phone, where both stand in one column."""
+    if page.is_narrow:
+        show_state()
+        show_figure()
+        return
+    wide, narrow = st.columns((3, 2))
+    with wide:
+        show_figure()
+    with narrow:
+        show_state()
 
 
 def _show_running(page: Page, job: Job) -> None:
@@ -191,15 +211,7 @@ def _show_running(page: Page, job: Job) -> None:
     if not job.is_running:
         address.rerun()
     progress, job.is_drawn = sweep.progress, True
-    if page.is_narrow:  # what can be pressed comes first where the columns stand below each other
-        _show_progress(job, progress)
-        _show_growing(page, sweep)
-        return
-    wide, narrow = st.columns((3, 2))
-    with wide:
-        _show_growing(page, sweep)
-    with narrow:
-        _show_progress(job, progress)
+    _beside(page, lambda: _show_growing(page, sweep), lambda: _show_progress(job, progress))
 
 
 def _show_growing(page: Page, sweep: Sweep) -> None:
