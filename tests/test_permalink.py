@@ -155,6 +155,7 @@ def test_round_trip_of_every_field_alone(lens: Lens) -> None:
         "learning_rates": [(1e-300,), (0.1, 0.01, 1e10)],
         "beside": [("zeros",), ("zeros", "random_normal(stddev=0.01)")],
         "overlay": [(), ("seeds",), ("theory", "band", "seeds")],
+        "only": [(1,), (2, 41)],
     }
     for owner in (Spec, lens.knobs):
         for field in fields_of(owner):
