@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from winit import permalink
 from winit.activations import ACTIVATIONS, activation
+from winit.budget import Limit
 from winit.datasets import DATASETS
 from winit.fields import fields_of
 from winit.initializers import FRAMEWORKS, LayerShape
@@ -1044,7 +1045,8 @@ def test_too_much_work_is_refused_with_a_way_out(slug: str) -> None:
     at = visit(slug, {"depth": "200", "width": "1024"})
     stands(at, slug)
     assert len(refusals(at)) == 1
-    assert "less than 120 s and 1,000 MB on this host" in refusals(at)[0]
+    limit = Limit.of_host()
+    assert f"less than {limit.seconds:.0f} s and {limit.bytes / 1e6:,.0f} MB on this host" in refusals(at)[0]
     assert network(at) == Spec(depth=200, width=1024)
     at.button(key="way-out-0").click().run()
     stands(at, slug)
@@ -1276,7 +1278,7 @@ def _is_streamlit(call: ast.Call) -> bool:
 
 
 def _fragments(tree: ast.AST) -> set[str]:
-    """Return the names of the functions of a module that run in a fragment."""
+    """Return the names of the functions of a module that run in a fragment, as dialogs do."""
     called = {
         argument.id
         for call in ast.walk(tree)
@@ -1288,7 +1290,11 @@ def _fragments(tree: ast.AST) -> set[str]:
         found.name
         for found in ast.walk(tree)
         if isinstance(found, ast.FunctionDef)
-        and any("st.fragment" in ast.unparse(decorator) for decorator in found.decorator_list)
+        and any(
+            name in ast.unparse(decorator)
+            for name in ("st.fragment", "st.dialog")
+            for decorator in found.decorator_list
+        )
     }
     return called | decorated
 

@@ -306,6 +306,8 @@ def _longest(kind: Kind) -> Any:
             return (maximum,) * (most - 1) + (maximum - 1,)
         case Several(kind=initializers.FORM):
             return (_custom(TEXT_LIMIT, 2), _custom(LIST_LIMIT - TEXT_LIMIT - 1, 3))
+        case Several(kind=Choice(options=options), maximum=maximum):
+            return tuple(sorted(options, key=len)[-maximum:])
         case Several(kind=Integer(), maximum=maximum, limit=limit):
             return tuple(range(1, 1 + min(maximum, (limit + 1) // 2)))
         case Several(kind=Real(), maximum=maximum, limit=limit):

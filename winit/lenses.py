@@ -131,7 +131,7 @@ class SignalKnobs(Declared):
     )
     overlay: tuple[str, ...] = declare(
         ("theory", "band"),
-        Several(Choice(("theory", "band", "seeds")), 3),
+        Several(Choice(("theory", "band", "seeds")), 3, limit=len("theory;band;seeds")),
         label="Shown with the points",
         help="theory: mean-field lines, thick for the typical network of this width, thin for infinite width. "
         "band: where 80 in 100 networks of this width lie. seeds: each network measured.",

@@ -191,7 +191,7 @@ def _play(page: frame.Page[TrainKnobs], session: Session, key: str) -> None:
         serve(session, asked["want"])
     if "moment" in asked:
         step = moment(asked["moment"], session)
-        if step is not None:
+        if step is not None and step != page.knobs.step:
             address.change(page.lens, step=step)
             address.rerun()
     step = page.knobs.step
