@@ -475,7 +475,7 @@ ACTIVATIONS: Catalogue[Record] = Catalogue(
 )
 """The catalogue, by name, in the order in which it is shown."""
 
-FORM = ACTIVATIONS.form()
+FORM: Form = ACTIVATIONS.form()
 """The kind of a field that holds an activation."""
 
 

@@ -74,7 +74,7 @@ def require_answer(text: str, shape: LayerShape) -> None:
         raise BadInput("initializer", text, refusal.allowed) from None
 
 
-FORM = INITIALIZERS.form(scheme)
+FORM: Form = INITIALIZERS.form(scheme)
 """The kind of a field that holds an initializer."""
 
 __all__ = ["FAMILIES", "FORM", "FRAMEWORKS", "INITIALIZERS", "LEFT_OUT", "Code", "Formula", "Initializer", "LayerShape"]
