@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from winit import textform
-from winit.fields import Field, Real, tex
+from winit.fields import Field, Form, Real, tex
 from winit.textform import Alias, Catalogue
 
 aten = torch.ops.aten

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-from winit.fields import BadInput, Refused
+from winit.fields import BadInput, Form, Refused
 from winit.initializers import custom, matrices, papers, plain, scaling
 from winit.initializers.formula import Formula
 from winit.initializers.layer import LayerShape
