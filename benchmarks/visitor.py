@@ -123,6 +123,8 @@ class Visitor:
                 kind = message.WhichOneof("type")
                 if kind == "new_session":
                     self.script_hash = message.new_session.page_script_hash
+                elif kind == "navigation":  # says which page an address without one means
+                    self.script_hash = message.navigation.page_script_hash or self.script_hash
                 elif kind == "stop_auto_rerun":
                     self.ticking.pop(message.stop_auto_rerun.fragment_id, None)
                 elif kind == "page_info_changed":
