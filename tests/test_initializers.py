@@ -681,7 +681,7 @@ def test_lsuv_gives_every_layer_of_a_network_unit_variance(change: Mapping[str, 
     spec, text = NETWORK.replace(**(dict(change) | {"output": "same", "depth": 8})), f"lsuv(tolerance={tolerance})"
     x = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
     for number, (weight, bias) in enumerate(first_layers(spec, text, 3), start=1):
-        torch.testing.assert_close(layer_inputs(spec, text, 3, number), x, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(layer_inputs(spec, text, 3, number), x, rtol=1e-4, atol=1e-5)
         z = weight @ x
         # The variance of the pre-activations before the biases, over units and samples; float32 leaves 1e-5.
         assert abs(float(z.double().var(correction=0)) - 1) < tolerance + 1e-5
