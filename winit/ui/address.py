@@ -196,8 +196,9 @@ def _put(values: Declared, key_of: Callable[[str], str], *, anew: frozenset[str]
 
 
 def _set(state: MutableMapping[str, Any], key: str, value: Any, again: bool) -> None:
-    # Writing an equal value would send it to the browser and could overtake the visitor's hand.
-    if again or key not in state or state[key] != value:
+    # Writing an equal value would send it to the browser and could overtake the visitor's hand. A 3.0 is no 3: a field
+    # of whole numbers would not take it.
+    if again or key not in state or state[key] != value or type(state[key]) is not type(value):
         state[key] = value
 
 
