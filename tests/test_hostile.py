@@ -200,7 +200,10 @@ def _given(kinds: st.SearchStrategy[Any], count: int) -> Any:
     def wrap(test: Any) -> Any:
         phases = (Phase.explicit, Phase.reuse, Phase.generate)
         checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
-        fitted = settings(max_examples=count, deadline=None, phases=phases, suppress_health_check=checks)
+        # The same attempts each time: a check that finds something new on some days only would block whoever comes by.
+        fitted = settings(
+            max_examples=count, deadline=None, phases=phases, suppress_health_check=checks, derandomize=True
+        )
         return fitted(given(attempt=kinds)(test))
 
     return wrap
@@ -222,7 +225,7 @@ def test_hostile_triggers(house: House, attempt: tuple[str, str, Any]) -> None:
 
 
 @pytest.mark.slow
-@_given(ADDRESS | WIDGET | TRIGGER, 2000)
+@_given(ADDRESS | WIDGET | TRIGGER, 400)
 def test_hostile_input_for_long(house: House, attempt: tuple[str, str, Any]) -> None:
     _attempt(house, attempt)
 
