@@ -80,7 +80,7 @@ def ours(case: Case, workers: int, dtype: torch.dtype = torch.float32) -> tuple[
     for group in run.groups:
         group.run(1)  # buffers are allocated on the first step
     begin = time.perf_counter()
-    run._of_each(lambda group: group.run(case.spec.steps))
+    run.of_each(lambda group: group.run(case.spec.steps))
     return (time.perf_counter() - begin) / (case.members * (case.spec.steps - 1)), run.batch_losses
 
 

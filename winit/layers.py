@@ -7,7 +7,7 @@ writes once and uses it again; `backward` follows a `forward` and may overwrite 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -375,6 +375,15 @@ class Branch:
         for layer in reversed(self.layers):
             inner = layer.backward(inner)
         return inner.add_(delta)
+
+
+def linears(layers: Sequence[Layer]) -> Iterator[Linear]:
+    """Yield the linear layers of a pass in order."""
+    for layer in layers:
+        if isinstance(layer, Branch):
+            yield from linears(layer.layers)
+        elif isinstance(layer, Linear):
+            yield layer
 
 
 def walk(layers: Sequence[Layer], h: Tensor) -> Generator[tuple[Linear, Tensor], None, Tensor]:

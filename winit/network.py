@@ -297,9 +297,14 @@ class Workspace:
         with quiet():
             for layer in reversed(self.layers):
                 delta = layer.backward(delta)
-        return [gradient for layer in self.layers for gradient in layer.gradients]
+        return self.parameter_gradients
 
     @cached_property
     def parameters(self) -> list[Tensor]:
         """All that is learned, in the order of the layers."""
         return [parameter for layer in self.layers for parameter in layer.parameters]
+
+    @cached_property
+    def parameter_gradients(self) -> list[Tensor]:
+        """By `parameters`: the places that each `backward` writes."""
+        return [gradient for layer in self.layers for gradient in layer.gradients]

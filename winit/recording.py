@@ -15,7 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from winit import __version__, statistics
+from winit import __version__
 from winit.datasets import DATASETS, Data
-from winit.layers import NormState, restacked
 from winit.lenses import TrainKnobs, together
-from winit.network import Ensemble, Member, Workspace, seeds_of
-from winit.queueing import POOL
+from winit.network import Member, Workspace, seeds_of
 from winit.spec import Spec
 from winit.statistics import BINS, LayerStatistics
 from winit.training import STATUSES, Snapshot, Training, dense_steps, status
@@ -54,7 +52,6 @@ QUANTITIES = ("weights", "activations", "gradients")
 
 _TINY = 1e-300
 _UNKNOWN = 255  # a class that is no class
-_FIRST_BITE = 8  # steps before a training is looked at for the first time; later as many as fit into the time left
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,6 @@ class Recording:
         self.training = Training(spec, members, every=self.steps[first:])
         self.data: Data = self.training.data
         self._heads = [number * len(self.seeds) for number in range(len(self.initializers))]
-        self._seconds_per_step = 0.0
         self._histogram_layers = evenly(spec.depth, HISTOGRAM_LAYERS)
         has_neurons = max(spec.widths) <= NEURON_WIDTH and self.data.features == 2
         self._neuron_layers = evenly(spec.depth, NEURON_LAYERS) if has_neurons else []
@@ -198,7 +194,7 @@ class Recording:
         end = time.monotonic() + seconds
         frames: list[Frame] = []
         while len(frames) < most and not self.is_finished and (not frames or time.monotonic() < end):
-            if not self._reach(self.steps[self.made], end):
+            if not self.training.reach(end, keep_before=True):
                 break
             frames.append(self._frame(next(self.training)))
             self.made += 1
@@ -206,60 +202,24 @@ class Recording:
 
     def reach(self, seconds: float) -> bool:
         """Train for about `seconds` towards the next frame's step; return whether it is reached."""
-        return self._reach(self.steps[self.made], time.monotonic() + seconds)
+        return self.training.reach(time.monotonic() + seconds, keep_before=True)
 
     def layers(self) -> LayerStatistics:
         """Return what flows through the hidden layers of the first seed of each initializer now."""
-        data, group = self.data, self.training.groups[0]
-        samples = min(statistics.SAMPLES, data.evaluation_samples)
-        inputs = torch.tensor(data.train_x[:samples], dtype=torch.float64).T
-        targets = group.loss.targets(data.train_y[:samples], torch.float64)
-        before = None
-        if group.before is not None:
-            parts = [_picked(each.before or [], rows) for each, rows in self._places(self._heads)]
-            before = [torch.cat(layer) for layer in zip(*parts, strict=True)]
-        return statistics.measure(self._ensemble(self._heads), inputs, targets, group.loss, before)
+        return self.training.measure_layers(self._heads)
 
     def outputs(self, x: NDArray[np.float32]) -> Tensor:
         """Return what is shown of the predictions for inputs (samples, features): (L, outputs, samples).
 
         Class probabilities, or predictions of a regression, of the first seed or the mean over seeds.
         """
-        ensemble = self.training.ensemble if self.takes_mean else self._ensemble(self._heads)
+        ensemble = self.training.ensemble if self.takes_mean else self.training.picked(self._heads)
         return self._answers(ensemble.outputs(torch.tensor(x, dtype=ensemble.dtype).T))
 
     def _answers(self, outputs: Tensor) -> Tensor:
         answers = torch.softmax(outputs, dim=1) if self.data.is_classification else outputs
         of_each: Tensor = answers.reshape(len(self.initializers), -1, *answers.shape[1:]).nanmean(dim=1)
         return of_each
-
-    def _reach(self, target: int, end: float) -> bool:
-        """Train to a step, but not for longer than until `end`; return whether it is reached."""
-        training = self.training
-        while training.step < target:
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            fits = int(left / self._seconds_per_step) if self._seconds_per_step else _FIRST_BITE
-            until = min(target, training.step + max(1, fits))
-            count, begin = until - training.step, time.monotonic()
-            each = POOL.map if len(training.groups) > 1 else map
-            list(each(lambda group: group.run(until, keep_before=until == target), training.groups))  # noqa: B023
-            self._seconds_per_step = (time.monotonic() - begin) / count
-        return True
-
-    def _places(self, rows: Sequence[int]) -> list[tuple[Any, list[int]]]:
-        """Return the groups that hold members, with the members' places in them."""
-        found, first = [], 0
-        for group in self.training.groups:
-            here = [row - first for row in rows if first <= row < first + len(group.members)]
-            first += len(group.members)
-            if here:
-                found.append((group, here))
-        return found
-
-    def _ensemble(self, rows: Sequence[int]) -> Ensemble:
-        return Ensemble.joined([_members_of(group.ensemble, here) for group, here in self._places(rows)])
 
     def _inputs(self) -> NDArray[np.float32]:
         """Return the inputs (samples, features) for which predictions are recorded."""
@@ -307,7 +267,7 @@ class Recording:
         lanes = len(self.initializers)
         neurons = np.zeros((lanes, 0, 0, 0), np.uint8)
         if self._neuron_layers:
-            heads = self._ensemble(self._heads)
+            heads = self.training.picked(self._heads)
             inputs = torch.tensor(self._points, dtype=heads.dtype).T.expand(lanes, -1, -1)
             workspace = Workspace(heads, inputs.shape[2], is_training=False)
             outputs = workspace.forward(inputs)
@@ -404,19 +364,3 @@ def _bytes(shares: Array) -> Array:
     """Return shares, 0 to 1, as whole numbers from 0 to 255; 0 for what is not finite."""
     whole: Array = np.rint(255 * np.clip(np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0), 0, 1))
     return whole.astype(np.uint8)
-
-
-def _picked(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
-    """Return the rows of tensors (members, ...), laid out as an ensemble wants them."""
-    return [restacked(tensor[list(rows)]) for tensor in tensors]
-
-
-def _members_of(ensemble: Ensemble, rows: Sequence[int]) -> Ensemble:
-    """Return some members of an ensemble, copied."""
-    return replace(
-        ensemble,
-        weights=tuple(_picked(ensemble.weights, rows)),
-        biases=tuple(_picked(ensemble.biases, rows)),
-        norms=tuple(NormState.joined([norm], lambda parts: _picked(parts, rows)[0]) for norm in ensemble.norms),
-        branches=tuple(_picked(ensemble.branches, rows)),
-    )

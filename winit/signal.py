@@ -25,7 +25,7 @@ from winit.activations import Activation, activation
 from winit.fields import Refused
 from winit.initializers import LayerShape, scheme
 from winit.initializers.biases import bias_rule
-from winit.layers import EPSILON, RESIDUALS, Branch, Layer, Linear
+from winit.layers import EPSILON, RESIDUALS, linears
 from winit.losses import loss_of
 from winit.network import Member, Workspace, initialize, seeds_of
 from winit.queueing import spread
@@ -154,7 +154,7 @@ def _second_moment_log10(values: torch.Tensor) -> Array:
     return _log10_of_mean(torch.linalg.vecdot(flat, flat), flat)
 
 
-def _pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> float:
+def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> float:
     """Send the gradient of each sample's loss, or a N(0, 1) cotangent, from the outputs to the first layer.
 
     Return the mean squared cosine between the gradients of two samples by the outputs.
@@ -224,15 +224,6 @@ def _variance(values: torch.Tensor, mean: torch.Tensor) -> Array:
     """Return the mean square of what is left of values (layers, units, samples) without a mean, (layers,)."""
     found: Array = (values - mean).square_().mean(dim=(1, 2)).numpy()
     return found
-
-
-def _linears(layers: Sequence[Layer]) -> Iterator[Linear]:
-    """Yield the linear layers of a pass in order."""
-    for layer in layers:
-        if isinstance(layer, Branch):
-            yield from _linears(layer.layers)
-        elif isinstance(layer, Linear):
-            yield layer
 
 
 _MOMENTS = (
@@ -319,13 +310,13 @@ def _measure_one(spec: Spec, seed: int, inputs: torch.Tensor, offset: int, strid
     distinct[0] = [_distinct(weight[0]) for weight in ensemble.weights[:-1]]
     alignment = math.nan
     if backward:
-        alignment = _pull_back(workspace, outputs, spec, samples, seed)
+        alignment = pull_back(workspace, outputs, spec, samples, seed)
         for layers in _chunks(spec.widths, samples):
             gradient = torch.stack([workspace.gradients[layer][0] for layer in layers])
             moments[1, layers] = _second_moment_log10(gradient)
             some = gradient.flatten(1)[:, offset::stride].numpy()
             kept[1, layers, : some.shape[1]] = some
-        of_weights = [linear.gradients[0] for linear in _linears(workspace.layers)][:-1]
+        of_weights = [linear.gradients[0] for linear in linears(workspace.layers)][:-1]
         moments[2] = [float(_second_moment_log10(each)[0]) - 2 * math.log10(samples) for each in of_weights]
         distinct[1] = [_distinct(each[0]) for each in of_weights]
     return _One(moments, distinct, alignment, (kept[0], kept[1]))
@@ -573,7 +564,7 @@ def verdict(signal: Signal) -> str:
     whole = over_depth(signal)
     if factor == 0:
         return f"The signal is gone: the pre-activations of layer {depth} are all 0."
-    if depth == 1 or 0.5 <= whole <= 2:
+    if depth == 1 or 1 / _LARGEST_FACTOR <= whole <= _LARGEST_FACTOR:
         return f"The second moment stays within a factor of 2 from layer 1 to layer {depth}."
     change = "falls to" if factor < 1 else "grows to"
     return f"The second moment {change} {factor:.3g} of itself per layer."

@@ -25,10 +25,9 @@ from winit import budget, comparison, datasets
 from winit.comparison import Comparison
 from winit.lenses import CompareKnobs, together
 from winit.network import Member
-from winit.queueing import POOL
 from winit.spec import Spec
 from winit.store import Run, Store, key
-from winit.training import Group, History, Training, recorded_steps, status
+from winit.training import History, Training, recorded_steps, status
 
 Array = NDArray[np.float64]
 
@@ -126,7 +125,6 @@ class Sweep(Iterator[Progress]):
         self._training: Training | None = None
         self._restored = 0
         self._begun: float | None = None
-        self._seconds_per_step = 0.0
         seeds = list(dict.fromkeys(member.seed for member in self.members))
         self._order = sorted(self.members, key=lambda member: seeds.index(member.seed))
         self._restore()
@@ -184,17 +182,7 @@ class Sweep(Iterator[Progress]):
 
     def _step(self, training: Training, end: float) -> None:
         """Train on, to the next recorded step or as far as the time allows, and keep what is finished."""
-        target = self.steps[len(training.snapshots)]
-        now = time.monotonic()
-        most = int((end - now) / self._seconds_per_step) if self._seconds_per_step else 1
-        first, until = training.step, min(target, training.step + max(1, most))
-
-        def run(group: Group) -> None:
-            group.run(until)
-
-        list((POOL.map if len(training.groups) > 1 else map)(run, training.groups))
-        self._seconds_per_step = (time.monotonic() - now) / (until - first)
-        if until == target:
+        if training.reach(end):
             next(training)
         if training.is_finished:
             runs = split(training.history())

@@ -329,6 +329,7 @@ class Training(Iterator[Snapshot]):
         """All snapshots so far, without their layer statistics."""
         self._is_threaded = workers > 1 and len(self.groups) > 1
         self._layer_statistics = layer_statistics
+        self._seconds_per_step = 0.0
         self._evaluation = min(datasets.EVALUATION_LIMIT, len(data.train_x))
 
     @property
@@ -355,7 +356,7 @@ class Training(Iterator[Snapshot]):
         """Share of the steps that are done, 0 to 1."""
         return self.step / self.spec.steps
 
-    def _of_each(self, work: Callable[[Group], T]) -> list[T]:
+    def of_each(self, work: Callable[[Group], T]) -> list[T]:
         """Return what `work` makes of each group, on all workers at once."""
         return list((POOL.map if self._is_threaded else map)(work, self.groups))
 
@@ -372,7 +373,7 @@ class Training(Iterator[Snapshot]):
                 group.diverged_at = _diverged(group.diverged_at, loss, target)
             return loss, accuracy, group.evaluate(data.test_x, data.test_y)[1]
 
-        loss, accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self._of_each(advance), strict=True))
+        loss, accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self.of_each(advance), strict=True))
         snapshot = Snapshot(target, loss, accuracy, test_accuracy, self._diverged_at, None)
         self.snapshots.append(snapshot)
         if self._layer_statistics:
@@ -383,11 +384,24 @@ class Training(Iterator[Snapshot]):
     def _diverged_at(self) -> tuple[int | None, ...]:
         return tuple(at for group in self.groups for at in group.diverged_at)
 
-    def advance(self, seconds: float) -> None:
-        """Train for about `seconds`: up to the recorded step that is then at hand, or to the end."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and next(self, None) is not None:
-            pass
+    def reach(self, end: float, *, keep_before: bool = False) -> bool:
+        """Train towards the next recorded step, in pieces, until about `end` by `time.monotonic`.
+
+        At least one piece is trained; returns whether the step is reached. `keep_before` is that of `Group.run`.
+        """
+        target = self.schedule[len(self.snapshots)]
+        while self.step < target:
+            first, begin = self.step, time.monotonic()
+            fits = int((end - begin) / self._seconds_per_step) if self._seconds_per_step else 1
+            until = min(target, first + max(1, fits))
+            self._run(until, keep_before and until == target)
+            self._seconds_per_step = (time.monotonic() - begin) / (until - first)
+            if until < target and time.monotonic() >= end:
+                return False
+        return True
+
+    def _run(self, until: int, keep_before: bool) -> None:
+        self.of_each(lambda group: group.run(until, keep_before=keep_before))
 
     def outputs(self, x: datasets.Features) -> Tensor:
         """Return each member's outputs, (members, outputs, samples), for inputs (samples, features)."""
@@ -412,7 +426,7 @@ class Training(Iterator[Snapshot]):
         def end(group: Group) -> tuple[Array, Array, Array]:
             return *group.evaluate(data.train_x, data.train_y), group.evaluate(data.test_x, data.test_y)[1]
 
-        loss, train_accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self._of_each(end), strict=True))
+        loss, train_accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self.of_each(end), strict=True))
         diverged_at = _diverged(self._diverged_at, loss, self.step)
         return History(
             self.spec,
@@ -432,14 +446,33 @@ class Training(Iterator[Snapshot]):
             data.chance,
         )
 
-    def measure_layers(self) -> LayerStatistics:
-        """Return what flows through the hidden layers now."""
+    def measure_layers(self, rows: Sequence[int] | None = None) -> LayerStatistics:
+        """Return what flows through the hidden layers now, of all members or of some, by their numbers."""
         samples = min(statistics.SAMPLES, self._evaluation)
         inputs = torch.tensor(self.data.train_x[:samples], dtype=torch.float64).T
         targets = self.groups[0].loss.targets(self.data.train_y[:samples], torch.float64)
-        return LayerStatistics.joined(
-            self._of_each(lambda group: statistics.measure(group.ensemble, inputs, targets, group.loss, group.before))
-        )
+
+        def of(group: Group) -> LayerStatistics | None:
+            ensemble, before = group.ensemble, group.before
+            if rows is not None:
+                here = self._in_group(group, rows)
+                if not here:
+                    return None
+                ensemble = ensemble.picked(here)
+                before = before and [weight[here] for weight in before]
+            return statistics.measure(ensemble, inputs, targets, group.loss, before)
+
+        return LayerStatistics.joined([found for found in self.of_each(of) if found is not None])
+
+    def picked(self, rows: Sequence[int]) -> Ensemble:
+        """Return some members, by their numbers in ascending order, copied."""
+        parts = ((group, self._in_group(group, rows)) for group in self.groups)
+        return Ensemble.joined([group.ensemble.picked(here) for group, here in parts if here])
+
+    def _in_group(self, group: Group, rows: Sequence[int]) -> list[int]:
+        """Return which of a group's members are among these."""
+        first = sum(len(other.members) for other in self.groups[: self.groups.index(group)])
+        return [place for place in range(len(group.members)) if first + place in rows]
 
 
 def train(spec: Spec, seeds: int = 1, **options: object) -> Training:

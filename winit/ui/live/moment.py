@@ -23,7 +23,7 @@ from winit.figures import style
 from winit.figures import training as figures
 from winit.figures.palette import TOKENS, Style, coloured, styles
 from winit.lenses import TrainKnobs
-from winit.queueing import turn
+from winit.queueing import SLICE, turn
 from winit.recording import QUANTITIES, Recording, evenly, nearest
 from winit.spec import Spec
 from winit.statistics import LayerStatistics
@@ -31,7 +31,6 @@ from winit.training import Snapshot, status
 from winit.ui import address, frame
 from winit.ui.live.player import Session
 
-_SLICE = 0.15  # seconds of training between two looks at the progress
 _TICK = 0.3
 _HISTOGRAMS = 4  # layers whose histograms are drawn, evenly spread
 
@@ -61,7 +60,7 @@ class Moment:
         """Train a slice; once there, look."""
         recording = self.recording
         with turn():
-            if recording.reach(_SLICE):
+            if recording.reach(SLICE):
                 view = _VIEWS[DATASETS[recording.spec.dataset].view or "regions"]
                 answers = recording.outputs(view.inputs(recording)).double().numpy()
                 self.found = Found(next(recording.training), recording.layers(), answers)

@@ -24,7 +24,7 @@ from winit.figures.palette import TOKENS, styles
 from winit.figures.style import short_name
 from winit.initializers import FAMILIES, scheme
 from winit.lenses import TrainKnobs, together
-from winit.queueing import turn
+from winit.queueing import SLICE, turn
 from winit.recording import Recording, nearest, pack
 from winit.spec import Spec
 from winit.training import dense_steps
@@ -32,7 +32,6 @@ from winit.ui import address, frame
 
 KEY = "player"
 
-_SLICE = 0.15  # seconds of training for one request
 _MOST = 64  # frames of one answer
 _FOLDER = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
@@ -99,7 +98,7 @@ def _refuse_start(page: frame.Page[TrainKnobs], problem: BadInput) -> None:
 def answer(session: Session, count: int) -> None:
     """Train a slice, and keep what it made as the answer."""
     recording = session.recording
-    frames = recording.advance(count, _SLICE)
+    frames = recording.advance(count, SLICE)
     session.first = recording.made - len(frames)
     session.serial += 1
     session.header, session.arrays = recording.packet(frames)
