@@ -9,6 +9,7 @@ the minimum of each and their ratio.
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import subprocess
 import sys
@@ -30,8 +31,8 @@ st.plotly_chart(go.Figure(go.Scatter(x=[0, 1], y=[0, 1])))
 
 
 @contextmanager
-def served(script: Path) -> Iterator[str]:
-    """Serve a script by a fresh Streamlit process; yields its address once somebody listens there."""
+def served(script: Path) -> Iterator[tuple[str, int]]:
+    """Serve a script by a fresh Streamlit process; yields its address once somebody listens there, and the process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -39,6 +40,7 @@ def served(script: Path) -> Iterator[str]:
     server = subprocess.Popen(
         [*command, "--server.address=127.0.0.1", f"--server.port={port}"],
         cwd=script.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -49,7 +51,7 @@ def served(script: Path) -> Iterator[str]:
                 break
             except OSError:
                 time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}/", server.pid
     finally:
         server.terminate()
         server.wait()
@@ -70,7 +72,7 @@ def seconds_to_figure(browser: Browser, script: Path) -> float:
     """Start a server on a script, open it, and return the seconds until a figure stands in the page."""
     page = browser.new_page()
     begin = time.perf_counter()
-    with served(script) as address:
+    with served(script) as (address, _):
         page.goto(address)
         page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
         passed = time.perf_counter() - begin

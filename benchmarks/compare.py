@@ -35,6 +35,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from sequential import sequential
+
 from winit.budget import terminal_command
 from winit.comparison import members
 from winit.datasets import load
@@ -80,14 +82,7 @@ class Loop:
     def __init__(self, number: int, dtype: torch.dtype) -> None:
         member, data = MEMBERS[number], load(SPEC.dataset)
         ensemble = initialize(SPEC, [member], dtype)
-        layers: list[nn.Module] = []
-        for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
-            linear = nn.Linear(weight.shape[2], weight.shape[1], dtype=dtype)
-            with torch.no_grad():
-                linear.weight.copy_(weight[0])
-                linear.bias.copy_(bias[0, :, 0])
-            layers += [linear, nn.ReLU()]
-        self.net, self.criterion = nn.Sequential(*layers[:-1]), nn.CrossEntropyLoss()
+        self.net, self.criterion = sequential(ensemble, 0, SPEC.activation), nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=member.learning_rate)
         self.x, self.y = torch.tensor(data.train_x, dtype=dtype), torch.tensor(data.train_y)
         self.seed = member.seed

@@ -31,7 +31,7 @@ _CHANGED = f"before => ({_SUM})() !== before"
 def milliseconds(browser: Browser, script: Path, path: str, moves: int) -> list[float]:
     """Return the time of each move of the seed on a page."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    with served(script) as address:
+    with served(script) as (address, _):
         page.goto(address + path)
         page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
         page.wait_for_timeout(1000)

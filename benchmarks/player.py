@@ -10,22 +10,18 @@ slowed four times. A picture counts where what is drawn differs from the picture
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cold_start import ROOT, chromium
+from cold_start import ROOT, chromium, served
 from playwright.sync_api import Browser, Page
 
-FRAGMENT = """import plotly.graph_objects as go
+FRAGMENT = """import time
+
+import plotly.graph_objects as go
 import streamlit as st
 
 from winit.spec import Spec
@@ -39,7 +35,9 @@ if "run" not in st.session_state:
 @st.fragment(run_every=0.1)
 def show():
     run = st.session_state.run
-    run.advance(0.1)
+    end = time.monotonic() + 0.1
+    while not run.is_finished and run.reach(end):
+        next(run)
     steps = [snapshot.step for snapshot in run.snapshots]
     for name in ("loss", "test_accuracy"):
         lines = [go.Scatter(x=steps, y=[getattr(s, name)[m] for s in run.snapshots]) for m in range(8)]
@@ -93,33 +91,6 @@ _FIRST = """async root => {
   while (root.dataset.frame === frame) await new Promise(requestAnimationFrame);
   return performance.now() - begin;
 }"""
-
-
-@contextmanager
-def served(script: Path) -> Iterator[tuple[str, int]]:
-    """Serve a script by a fresh Streamlit process from the repository's root; yields address and process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-    server = subprocess.Popen(
-        [*command, "--server.address=127.0.0.1", f"--server.port={port}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
-                break
-            except OSError:
-                time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}/", server.pid
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def core_seconds(process: int) -> float:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
+from tests.test_training import plain_network
 from winit import comparison
 from winit.__main__ import main
 from winit.comparison import (
@@ -765,14 +766,7 @@ def test_every_run_is_a_loop_over_a_sequential() -> None:
     x, y = torch.tensor(data.train_x, dtype=torch.float64), torch.tensor(data.train_y)
     ensemble = initialize(spec, members(spec, knobs), torch.float64)
     for number, member in enumerate(members(spec, knobs)):
-        layers: list[nn.Module] = []
-        for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
-            linear = nn.Linear(weight.shape[2], weight.shape[1], dtype=torch.float64)
-            with torch.no_grad():
-                linear.weight.copy_(weight[number])
-                linear.bias.copy_(bias[number, :, 0])
-            layers += [linear, nn.Tanh()]
-        net, criterion = nn.Sequential(*layers[:-1]), nn.CrossEntropyLoss()
+        net, criterion = plain_network(spec.activation, ensemble, number), nn.CrossEntropyLoss()
         optimizer = torch.optim.SGD(net.parameters(), lr=member.learning_rate)
         order = torch.cat([torch.randperm(len(x), generator=generator(member.seed, "batches", n)) for n in range(2)])
         losses = [criterion(net(x[:512]), y[:512]).item()]

@@ -80,7 +80,8 @@ def _batches(data: Data, batch_size: int, seed: int, steps: int) -> list[Tensor]
     return list(torch.cat(orders)[: steps * batch_size].view(steps, batch_size))
 
 
-def _sequential(activation: str, ensemble: Ensemble, member: int) -> nn.Sequential:
+def plain_network(activation: str, ensemble: Ensemble, member: int) -> nn.Sequential:
+    """Return one member as anybody would write it, with the same weights."""
     layers: list[nn.Module] = []
     for weight, bias in zip(ensemble.weights, ensemble.biases, strict=True):
         linear = nn.Linear(weight.shape[2], weight.shape[1], dtype=weight.dtype)
@@ -95,7 +96,7 @@ class _Loop:
     """The reference: one network, autograd, torch.optim."""
 
     def __init__(self, spec: Spec, member: Member, data: Data, dtype: torch.dtype = torch.float64) -> None:
-        self.net = _sequential(spec.activation, initialize(spec, [member], dtype), 0)
+        self.net = plain_network(spec.activation, initialize(spec, [member], dtype), 0)
         self.criterion = nn.CrossEntropyLoss() if data.is_classification else nn.MSELoss()
         self.optimizer = PLAIN[spec.optimizer](self.net.parameters(), member.learning_rate)
         kind = torch.int64 if data.is_classification else dtype
@@ -1016,7 +1017,7 @@ def test_probabilities_are_the_softmax_of_each_network() -> None:
     assert found.shape == (2, 20, 10)
     np.testing.assert_allclose(found.sum(axis=2), 1, rtol=1e-6)
     for number in range(2):
-        outputs = _sequential("tanh", training.ensemble, number)(torch.tensor(x)).detach()
+        outputs = plain_network("tanh", training.ensemble, number)(torch.tensor(x)).detach()
         np.testing.assert_allclose(found[number], torch.softmax(outputs, dim=1), rtol=1e-4, atol=1e-7)
 
 
@@ -1042,7 +1043,7 @@ def _deviation(values: Tensor) -> float:
 def _statistics(training: Training, number: int) -> tuple[list[float], list[float]]:
     """Return the deviations of activations and gradients by autograd, in double precision, on 64 training samples."""
     data, activation = training.data, training.spec.activation
-    net = _sequential(activation, training.ensemble.to(torch.float64), number)
+    net = plain_network(activation, training.ensemble.to(torch.float64), number)
     h = torch.tensor(data.train_x[:64], dtype=torch.float64)
     activations, pre_activations = [], []
     for module in net:
