@@ -29,6 +29,8 @@ _SECONDS = 0.5  # for one funnel: the number of seeds follows
 _INVITATIONS = {
     "distributions": "See the weights themselves: a histogram under the exact density, the formula with your numbers, "
     "and the line for Keras, PyTorch and JAX.",
+    "signal": "See how large activations and gradients are in each layer, measured beside mean-field theory, and where "
+    "your network lies between order and chaos.",
     "live": "Watch a small network learn, or fail to: loss, accuracy, its decisions, and the signal in every layer.",
     "compare": "Train several initializers from several seeds at once, and see which lead is more than luck.",
 }
@@ -70,7 +72,7 @@ def show_signal(page: frame.Page[NoKnobs]) -> None:
 
 def show_lenses(page: frame.Page[NoKnobs]) -> None:
     """Invite to the lenses, each with the user's network."""
-    with st.grid(len(_INVITATIONS), min_column_width=240):
+    with st.grid(len(_INVITATIONS), min_column_width=190):
         for slug, text in _INVITATIONS.items():
             target = PAGES[slug]
             with st.container(border=True, height="stretch"):
