@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 import torch
 from hypothesis import settings
+
+from winit.figures.chart import Chart
 
 # Busy machines are slow now and then: a deadline would fail tests that are right.
 settings.register_profile("winit", deadline=None)
@@ -25,3 +28,16 @@ def _keep_denormals() -> Iterator[None]:
     """Undo what training sets for its thread: other tests look at the smallest numbers."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _validate_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Plotly check every figure that a test makes: the app leaves that out, it takes longer than drawing."""
+    build = Chart.figure
+
+    def validated(chart: Chart) -> go.Figure:
+        figure = build(chart)
+        go.Figure(figure.to_dict())
+        return figure
+
+    monkeypatch.setattr(Chart, "figure", validated)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from winit.comparison import Comparison, RateLosses, scores
 from winit.datasets import Measure
 from winit.figures import style
+from winit.figures.chart import Chart
 from winit.figures.palette import Palette, Style, styles
 from winit.figures.training import score_axis
 from winit.lenses import CompareKnobs
@@ -76,7 +77,7 @@ def curves(
     drawn = [run for group in shown for run in group]
     axis = _curve_axis(values[drawn], found.loss[drawn], constant_loss, measure, is_loss=is_loss, is_log=is_log)
     chart.update_xaxes(range=[0, max(1, found.steps[-1])])
-    chart.update_yaxes(axis)
+    chart.update_yaxes(**axis)
     bottom, top = axis["range"]
     ends: list[tuple[float, str, str, str]] = []
     stalled: list[tuple[str, float]] = []
@@ -118,7 +119,7 @@ def curves(
         _legend_below(chart, palette)
     else:
         style.end_labels(chart, ends, palette)
-    return chart
+    return chart.figure()
 
 
 def leading_runs(found: Curves) -> list[list[int]]:
@@ -211,9 +212,7 @@ def _curve_texts(
     ]
 
 
-def _band(
-    chart: go.Figure, steps: Sequence[int], low: Array, high: Array, seen: NDArray[np.bool_], colour: str
-) -> None:
+def _band(chart: Chart, steps: Sequence[int], low: Array, high: Array, seen: NDArray[np.bool_], colour: str) -> None:
     x = np.array(steps)[seen]
     chart.add_scatter(
         x=np.concatenate((x, x[::-1])),
@@ -227,7 +226,7 @@ def _band(
 
 
 def _single_runs(
-    chart: go.Figure,
+    chart: Chart,
     found: Curves,
     values: Array,
     group: Sequence[int],
@@ -265,7 +264,7 @@ def _single_runs(
 
 
 def _line(
-    chart: go.Figure,
+    chart: Chart,
     x: Sequence[float],
     y: Array,
     seen: NDArray[np.bool_],
@@ -304,7 +303,7 @@ def _line(
 
 
 def _cross(
-    chart: go.Figure,
+    chart: Chart,
     x: float,
     axis: Mapping[str, Any],
     height: float,
@@ -329,20 +328,19 @@ def _cross(
     style.note(chart, text, x=x, y=height, xref="x", palette=palette, xshift=12, xanchor="left", yanchor="middle")
 
 
-def _legend_below(chart: go.Figure, palette: Palette) -> None:
+def _legend_below(chart: Chart, palette: Palette) -> None:
     """Put the names of the lines in a legend below the plot, whose height stays."""
-    layout = chart.layout
-    rows = sum(bool(trace.showlegend) for trace in chart.data)
-    below, plot = rows * _LEGEND_ROW, layout.height - layout.margin.t - layout.margin.b
+    bottom = chart.layout["margin"]["b"]
+    below = _LEGEND_ROW * sum(bool(trace.get("showlegend")) for trace in chart.data)
     chart.update_layout(
-        height=layout.height + below,
-        margin_b=layout.margin.b + below,
+        height=chart.layout["height"] + below,
+        margin={"b": bottom + below},
         showlegend=True,
         legend={
             "orientation": "v",
             "x": 0,
             "xanchor": "left",
-            "y": -layout.margin.b / plot,
+            "y": -bottom / chart.plot_height,
             "yanchor": "top",
             "itemclick": False,
             "itemdoubleclick": False,
@@ -351,19 +349,19 @@ def _legend_below(chart: go.Figure, palette: Palette) -> None:
         },
     )
     for trace in chart.data:
-        trace.showlegend = bool(trace.showlegend)
+        trace["showlegend"] = bool(trace.get("showlegend"))
 
 
-def _rows(palette: Palette, title: str, count: int, *, right: int, bottom: bool, meta: str) -> go.Figure:
+def _rows(palette: Palette, title: str, count: int, *, right: int, bottom: bool, meta: str) -> Chart:
     """Return an empty figure of `count` rows, the first on top."""
     height = max(style.MAIN_HEIGHT, 78 + _ROW * count)
     chart = style.figure(palette, y=title, x="", height=height, right=right, left=14, meta=meta)
-    chart.update_layout(margin_b=26 if bottom else 8)
+    chart.update_layout(margin={"b": 26 if bottom else 8})
     chart.update_yaxes(visible=False, range=[0.4, count + 0.9])
     return chart
 
 
-def _row_name(chart: go.Figure, look: Style, row: float, palette: Palette) -> None:
+def _row_name(chart: Chart, look: Style, row: float, palette: Palette) -> None:
     """Write an initializer's name above the left end of its row."""
     style.note(
         chart,
@@ -472,10 +470,10 @@ def ranking(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.F
     style.note(
         chart, meaning, x=1, y=0, palette=palette, xanchor="right", yanchor="top", yshift=-24, xshift=50, size=12
     )
-    chart.update_layout(margin_b=48)
+    chart.update_layout(margin={"b": 48})
     chart.update_xaxes(**axis, showgrid=True)
     chart.update_xaxes(gridcolor=palette.grid)
-    return chart
+    return chart.figure()
 
 
 def _score_text(comparison: Comparison, initializer: str) -> str:
@@ -544,10 +542,10 @@ def pairs(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.Fig
             yanchor="middle",
             size=12.5,
         )
-    chart.update_layout(margin_b=8)
+    chart.update_layout(margin={"b": 8})
     chart.update_xaxes(visible=False, range=[-0.5, max(1, count) - 0.5])
     chart.update_yaxes(visible=False, range=[max(1, count) - 0.5, -0.5])
-    return chart
+    return chart.figure()
 
 
 def _two_lines(sentence: str) -> str:
@@ -559,7 +557,7 @@ def statuses(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.
     """Return how many runs of each initializer ended in which status, as bars with words."""
     ranks = comparison.ranking
     chart = _rows(palette, "How the runs ended", len(ranks), right=14, bottom=False, meta=meta)
-    chart.update_layout(height=min(chart.layout.height, max(style.SMALL_HEIGHT, 56 + _CELL * len(ranks))))
+    chart.update_layout(height=min(chart.layout["height"], max(style.SMALL_HEIGHT, 56 + _CELL * len(ranks))))
     looks = _looks(comparison, palette)
     for row, rank in zip(range(len(ranks), 0, -1), ranks, strict=True):
         look, runs = looks[rank.initializer], len(rank.runs)
@@ -592,7 +590,7 @@ def statuses(comparison: Comparison, palette: Palette, *, meta: str = "") -> go.
         _row_name(chart, look, row, palette)
     chart.update_layout(barmode="overlay", bargap=0)
     chart.update_xaxes(visible=False, range=[0, 1])
-    return chart
+    return chart.figure()
 
 
 def _status_text(name: str, status: str, count: int, runs: int, divergences: Sequence[int]) -> str:
@@ -628,7 +626,7 @@ def rates(
     top = 1.6 * max(constant, min(worst, 4 * constant) if constant else worst)
     axis = _log_axis(finite[finite < top], top)
     bottom, high = axis["range"]
-    chart.update_yaxes(axis)
+    chart.update_yaxes(**axis)
     lowest, highest = (end(rate for one in found for rate in one.learning_rates) for end in (min, max))
     ticks = sorted({rate for one in found for rate in one.learning_rates})
     margin_x = 0.04 * math.log10(highest / lowest) or 0.5
@@ -688,7 +686,7 @@ def rates(
         _legend_below(chart, palette)
     else:
         style.end_labels(chart, ends, palette)
-    return chart
+    return chart.figure()
 
 
 def _rate_text(one: RateLosses, number: int, middle: float, low: float, high: float) -> str:

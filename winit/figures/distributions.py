@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from winit.distributions import CloseLook, Drawn
 from winit.figures import style
+from winit.figures.chart import Chart
 from winit.figures.palette import Palette, Style, styles
 
 Array = NDArray[np.float64]
@@ -66,7 +67,7 @@ def histograms(
             _steps(chart, one, looks[one.initializer], scale)
         chart.update_yaxes(range=[-0.02, 1.06], tickformat=".0%")
         _column(chart, pairs, looks, palette, top=0.6)
-        return chart
+        return chart.figure()
     tops = [_top(one) * scale for one, scale in pairs]
     ceiling = 1.18 * max([top for top in tops if np.isfinite(top) and top > 0], default=1.0)
     floor = _floor(pairs) if shown.is_log else 0.0
@@ -81,13 +82,17 @@ def histograms(
         ceiling *= 2.0
         ticks, texts = style.decades(np.log10(floor), np.log10(ceiling))
         chart.update_yaxes(
-            type="log", range=[np.log10(floor), np.log10(ceiling)], tickvals=ticks, ticktext=texts, minor_showgrid=False
+            type="log",
+            range=[np.log10(floor), np.log10(ceiling)],
+            tickvals=ticks,
+            ticktext=texts,
+            minor={"showgrid": False},
         )
         _label(chart, pairs, looks, palette, [_log_place(top, floor, ceiling) for top in tops])
     else:
         chart.update_yaxes(range=[0, ceiling])
         _label(chart, pairs, looks, palette, [min((top or _SPIKE * ceiling) / ceiling, 0.95) for top in tops])
-    return chart
+    return chart.figure()
 
 
 def _scale(one: Drawn) -> float:
@@ -137,7 +142,7 @@ def _names(pairs: Sequence[tuple[Drawn, float]], looks: Mapping[str, Style]) -> 
 
 
 def _column(
-    chart: go.Figure,
+    chart: Chart,
     pairs: Sequence[tuple[Drawn, float]],
     looks: Mapping[str, Style],
     palette: Palette,
@@ -151,7 +156,7 @@ def _column(
 
 
 def _label(
-    chart: go.Figure,
+    chart: Chart,
     pairs: Sequence[tuple[Drawn, float]],
     looks: Mapping[str, Style],
     palette: Palette,
@@ -177,7 +182,7 @@ def _label(
         )
 
 
-def _bars(chart: go.Figure, one: Drawn, look: Style, scale: float, floor: float) -> None:
+def _bars(chart: Chart, one: Drawn, look: Style, scale: float, floor: float) -> None:
     if _is_narrow(one):
         return
     x = np.repeat(one.edges, 2)[1:-1] / scale
@@ -193,7 +198,7 @@ def _bars(chart: go.Figure, one: Drawn, look: Style, scale: float, floor: float)
     )
 
 
-def _line(chart: go.Figure, one: Drawn, look: Style, scale: float, floor: float) -> None:
+def _line(chart: Chart, one: Drawn, look: Style, scale: float, floor: float) -> None:
     if _is_narrow(one):
         return
     seen = np.isfinite(one.density) & (one.density * scale >= floor)
@@ -214,7 +219,7 @@ def _texts(one: Drawn, values: Array, quantity: str, write: Callable[[float], st
     ]
 
 
-def _spikes(chart: go.Figure, one: Drawn, look: Style, scale: float, floor: float, ceiling: float) -> None:
+def _spikes(chart: Chart, one: Drawn, look: Style, scale: float, floor: float, ceiling: float) -> None:
     spikes = [
         (value, share, f"{share:.3g} of the weights, {probability:.3g} asked")
         for value, probability, share in one.atoms
@@ -238,7 +243,7 @@ def _spikes(chart: go.Figure, one: Drawn, look: Style, scale: float, floor: floa
         )
 
 
-def _steps(chart: go.Figure, one: Drawn, look: Style, scale: float) -> None:
+def _steps(chart: Chart, one: Drawn, look: Style, scale: float) -> None:
     if len(one.cumulative):
         chart.add_scatter(
             x=one.curve_x / scale,
@@ -295,13 +300,13 @@ def singular_values(
     top = max((float(one.singular_values.max()) for one in looked), default=1.0) or 1.0
     chart.update_xaxes(range=[0, 1], tickformat=".0%", tickvals=[0, 0.5, 1])
     chart.update_yaxes(range=[-0.02 * top, 1.06 * top])
-    return chart
+    return chart.figure()
 
 
 def matrix(one: CloseLook, palette: Palette, *, meta: str = "") -> go.Figure:
     """Return a weight matrix as an image: rows are units, columns their inputs, the page's colour is 0."""
     largest = float(np.abs(one.image).max()) or 1.0
-    chart = go.Figure()
+    chart = Chart()
     hues = (*palette.diverging[:5], palette.page, *palette.diverging[5:])
     colours = [(place / 10, colour) for place, colour in enumerate(hues)]
     rows, columns = one.block
@@ -333,4 +338,4 @@ def matrix(one: CloseLook, palette: Palette, *, meta: str = "") -> go.Figure:
         yaxis={**axis, "autorange": "reversed", "scaleanchor": "x"},
         meta=meta,
     )
-    return chart
+    return chart.figure()

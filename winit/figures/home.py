@@ -51,4 +51,4 @@ def funnel(signal: Signal, palette: Palette, *, meta: str = "") -> go.Figure:
     )
     chart.update_xaxes(tickvals=style.layer_ticks(signal.spec.depth), range=[layers[0], layers[-1]])
     chart.update_yaxes(range=[-REACH, REACH], tickvals=[-5, 0, 5], ticktext=["−5", "0", "5"])
-    return chart
+    return chart.figure()

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from winit.figures import style
+from winit.figures.chart import Chart
 from winit.figures.palette import Palette, Style, styles
 from winit.signal import Histogram, Signal
 from winit.spectrum import Jacobian, LayerSpectra
@@ -32,7 +33,7 @@ _SCALES = (3, 10, 30)
 _GREATEST_SCALE = 1e4  # layers: depth scales beyond are drawn as the edge
 
 
-def _layer_axis(chart: go.Figure, depth: int) -> None:
+def _layer_axis(chart: Chart, depth: int) -> None:
     margin = 0.5 if depth == 1 else 0.02 * depth
     chart.update_xaxes(range=[1 - margin, depth + margin], tickvals=style.layer_ticks(depth))
 
@@ -90,7 +91,7 @@ def moments(
     ticks, texts = style.exponent_ticks(low, high)
     chart.update_yaxes(range=[low, high], tickvals=ticks, ticktext=texts)
     _layer_axis(chart, depth)
-    return chart
+    return chart.figure()
 
 
 def _median(found: Array) -> Array:
@@ -108,7 +109,7 @@ def _span(lines: Sequence[Array]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _theory(chart: go.Figure, layers: NDArray[np.int64], course: Course, look: Style, *, band: bool) -> None:
+def _theory(chart: Chart, layers: NDArray[np.int64], course: Course, look: Style, *, band: bool) -> None:
     line, median, low, high = (
         np.where(np.isfinite(each), each, np.nan)
         for each in (getattr(course, name) for name in ("log10", "median_log10", "low_log10", "high_log10"))
@@ -135,7 +136,7 @@ def _theory(chart: go.Figure, layers: NDArray[np.int64], course: Course, look: S
 
 
 def _points(
-    chart: go.Figure,
+    chart: Chart,
     name: str,
     layers: NDArray[np.int64],
     found: Array,
@@ -233,7 +234,7 @@ def histogram(found: Histogram, palette: Palette, *, is_log: bool, meta: str = "
     if empty.all():
         why = "every value is 0" if (found.zeros == 1).all() else "every value is beyond the axis"
         style.note(chart, why, x=0.5, y=0.5, palette=palette, xanchor="center")
-    return chart
+    return chart.figure()
 
 
 def shares(signals: Sequence[Signal], palette: Palette, *, quantity: str, meta: str = "") -> go.Figure:
@@ -242,11 +243,11 @@ def shares(signals: Sequence[Signal], palette: Palette, *, quantity: str, meta: 
     chart = style.figure(palette, y=title[quantity], x="hidden layer", height=_LAYER_HEIGHT, meta=meta)
     _lines(chart, signals, palette, quantity, lambda value: f"{100 * value:.3g} in 100")
     chart.update_yaxes(range=[-0.03, 1.05], tickformat=".0%", tickvals=[0, 0.5, 1])
-    return chart
+    return chart.figure()
 
 
 def _lines(
-    chart: go.Figure, signals: Sequence[Signal], palette: Palette, quantity: str, write: Callable[[float], str]
+    chart: Chart, signals: Sequence[Signal], palette: Palette, quantity: str, write: Callable[[float], str]
 ) -> None:
     looks = styles([one.spec.initializer for one in signals], palette)
     for place, one in enumerate(signals):
@@ -295,7 +296,7 @@ def correlations(
         style.note(chart, "c*", x=1, y=end, yref="y", palette=palette, xanchor="left", xshift=6)
     _lines(chart, signals, palette, "correlation", style.number)
     chart.update_yaxes(range=[-0.12, 1.08], tickvals=[0, 0.5, 1])
-    return chart
+    return chart.figure()
 
 
 def phase(
@@ -334,14 +335,13 @@ def phase(
     ends: list[tuple[float, int]] = []
     for scale in _SCALES:
         chart.add_contour(
-            x=b, y=w, z=scales, showscale=False, hoverinfo="skip", contours_coloring="lines",
-            contours={"start": math.log10(scale), "end": math.log10(scale), "size": 1},
+            x=b, y=w, z=scales, showscale=False, hoverinfo="skip",
+            contours={"coloring": "lines", "start": math.log10(scale), "end": math.log10(scale), "size": 1},
             colorscale=[(0, palette.stalled), (1, palette.stalled)], line={"width": 1, "dash": "3px,3px"},
         )  # fmt: skip
         crossed = np.flatnonzero(np.diff(scales[:, -1] > math.log10(scale)))
         ends += [(_height(float(w[row] + w[row + 1]) / 2, float(w[-1])), scale) for row in crossed]
-    height = chart.layout.height - chart.layout.margin.t - chart.layout.margin.b
-    for place, (_, scale) in zip(style.spread_labels([end[0] for end in ends], height), ends, strict=True):
+    for place, (_, scale) in zip(style.spread_labels([end[0] for end in ends], chart.plot_height), ends, strict=True):
         style.note(chart, f"ξ = {scale}", x=1, y=place, palette=palette, size=11.5, xanchor="left", xshift=6,
                    yanchor="middle")  # fmt: skip
     _regions(chart, diagram, palette)
@@ -361,10 +361,10 @@ def phase(
     _placed(chart, places, mine, diagram, palette)
     chart.update_xaxes(range=[-_BELOW * float(b[-1]), float(b[-1])])
     chart.update_yaxes(range=[-_BELOW * float(w[-1]), float(w[-1])], showgrid=False)
-    return chart
+    return chart.figure()
 
 
-def _regions(chart: go.Figure, diagram: PhaseDiagram, palette: Palette) -> None:
+def _regions(chart: Chart, diagram: PhaseDiagram, palette: Palette) -> None:
     """Write the name of each region in its middle."""
     grows = np.isinf(diagram.q_star)
     for mask, text in (
@@ -389,7 +389,7 @@ def _regions(chart: go.Figure, diagram: PhaseDiagram, palette: Palette) -> None:
 
 
 def _placed(
-    chart: go.Figure,
+    chart: Chart,
     places: Mapping[str, tuple[float, float]],
     mine: tuple[float, float] | None,
     diagram: PhaseDiagram,
@@ -409,10 +409,10 @@ def _placed(
             selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
             hovertext=f"<b>{'<br>'.join(names)}</b><br>σ_w {style.number(sigma_w)}, σ_b {style.number(sigma_b)}",
         )  # fmt: skip
-    height = chart.layout.height - chart.layout.margin.t - chart.layout.margin.b
     # Those with small biases stand near one column, whose labels are pushed apart.
     column = sorted(at for at in inside if at[1] < 0.25 * right)
-    spread = dict(zip(column, style.spread_labels([_height(at[0], top) for at in column], height), strict=True))
+    heights = style.spread_labels([_height(at[0], top) for at in column], chart.plot_height)
+    spread = dict(zip(column, heights, strict=True))
     for at, names in inside.items():
         more = f" + {len(names) - 2}" if len(names) > 2 else ""
         label = ", ".join(style.short_name(name, 20) for name in names[:2]) + more
@@ -457,7 +457,7 @@ def layer_spectra(found: LayerSpectra, palette: Palette, *, meta: str = "") -> g
     style.end_labels(chart, labels, palette)
     chart.update_xaxes(range=[0, 1], tickformat=".0%", tickvals=[0, 0.5, 1])
     chart.update_yaxes(range=[-0.02 * top, 1.06 * top])
-    return chart
+    return chart.figure()
 
 
 def jacobian(found: Jacobian, palette: Palette, *, meta: str = "") -> go.Figure:
@@ -487,7 +487,7 @@ def jacobian(found: Jacobian, palette: Palette, *, meta: str = "") -> go.Figure:
     ticks, texts = style.exponent_ticks(low, high, 4)
     chart.update_yaxes(range=[low, high], tickvals=ticks, ticktext=texts)
     chart.update_xaxes(range=[0.5, len(ranks) + 0.5])
-    return chart
+    return chart.figure()
 
 
 def rows(values: Array, palette: Palette, *, quantity: str, meta: str = "") -> go.Figure:
@@ -505,4 +505,4 @@ def rows(values: Array, palette: Palette, *, quantity: str, meta: str = "") -> g
     chart.update_yaxes(autorange="reversed", showgrid=False)
     if not values.any():
         style.note(chart, "every one is 0: equal rows", x=0.5, y=0.5, palette=palette, xanchor="center")
-    return chart
+    return chart.figure()

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
+from winit.figures.chart import Chart
 from winit.figures.palette import Palette
 
 MAIN_HEIGHT = 430
@@ -92,7 +91,7 @@ def figure(
     right: int = 14,
     left: int = 52,
     meta: str = "",
-) -> go.Figure:
+) -> Chart:
     """Return an empty figure in the common style.
 
     `y` is the quantity with its unit, written above the axis; `x` stands at the lower right end;
@@ -105,7 +104,7 @@ def figure(
         "tickfont": {"size": 12, "color": palette.ink},
         "automargin": False,
     }
-    chart = go.Figure()
+    chart = Chart()
     chart.update_layout(
         height=height,
         margin={"l": left, "r": right, "t": 34, "b": 44 if x else 26, "pad": 2},
@@ -127,7 +126,7 @@ def figure(
 
 
 def note(
-    chart: go.Figure,
+    chart: Chart,
     text: str,
     *,
     x: float,
@@ -169,11 +168,9 @@ def spread_labels(heights: Sequence[float], plot_height: float) -> list[float]:
     return result
 
 
-def end_labels(chart: go.Figure, labels: Sequence[tuple[float, str, str, str]], palette: Palette) -> None:
+def end_labels(chart: Chart, labels: Sequence[tuple[float, str, str, str]], palette: Palette) -> None:
     """Write labels at the right end of lines: (height 0 to 1 in the plot, glyph, glyph's colour, name)."""
-    layout = chart.layout
-    plot_height = layout.height - layout.margin.t - layout.margin.b
-    places = spread_labels([height for height, *_ in labels], plot_height)
+    places = spread_labels([height for height, *_ in labels], chart.plot_height)
     for place, (_, glyph, colour, name) in zip(places, labels, strict=True):
         text = f"<span style='color:{colour}'>{glyph}</span> <b>{short_name(name)}</b>"
         note(chart, text, x=1, y=place, palette=palette, xanchor="left", yanchor="middle", xshift=6, size=12.5)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from winit.datasets import Data, Measure
 from winit.figures import style
+from winit.figures.chart import Chart
 from winit.figures.palette import Palette, Style
 from winit.recording import line, plane
 from winit.statistics import LayerStatistics, Spread
@@ -92,11 +93,11 @@ def layers(statistics: LayerStatistics, looks: Sequence[Style], palette: Palette
     style.end_labels(chart, labels, palette)
     values_at, texts = style.decades(*span, most=4)
     chart.update_yaxes(type="log", range=span, tickvals=values_at, ticktext=texts)
-    return chart
+    return chart.figure()
 
 
 def _layer_line(
-    chart: go.Figure, values: Array, texts: Sequence[str], colour: str, dash: str, symbol: str = "circle"
+    chart: Chart, values: Array, texts: Sequence[str], colour: str, dash: str, symbol: str = "circle"
 ) -> None:
     """Draw a line over the hidden layers with markers that say their numbers, and set the axis of the layers."""
     depth = len(values)
@@ -140,7 +141,7 @@ def updates(statistics: LayerStatistics, looks: Sequence[Style], palette: Palett
     chart.add_hline(y=USUAL_UPDATE, line={"width": 1.2, "dash": "dot", "color": palette.stalled})
     values_at, texts = style.decades(*span, most=4)
     chart.update_yaxes(type="log", range=span, tickvals=values_at, ticktext=texts)
-    return chart
+    return chart.figure()
 
 
 def shares(statistics: LayerStatistics, looks: Sequence[Style], palette: Palette, *, meta: str = "") -> go.Figure:
@@ -158,7 +159,7 @@ def shares(statistics: LayerStatistics, looks: Sequence[Style], palette: Palette
             _layer_line(chart, values, texts, look.colour, dash, symbol)
     ticks = np.linspace(0, 1, 5)
     chart.update_yaxes(range=[-0.03, 1.03], tickvals=ticks, ticktext=[f"{tick:.0%}" for tick in ticks])
-    return chart
+    return chart.figure()
 
 
 def histogram(
@@ -194,7 +195,7 @@ def histogram(
     chart.update_layout(barmode="overlay")
     chart.update_xaxes(nticks=4)
     chart.update_yaxes(nticks=3, tickformat=".0%", rangemode="tozero")
-    return chart
+    return chart.figure()
 
 
 def surface_grid(data: Data) -> tuple[Array, Array, NDArray[np.float32]]:
@@ -243,7 +244,7 @@ def surface(data: Data, probabilities: Array, palette: Palette, *, meta: str = "
         )
     chart.update_xaxes(visible=False, range=[first[0], first[-1]])
     chart.update_yaxes(visible=False, range=[second[0], second[-1]], scaleanchor="x")
-    return chart
+    return chart.figure()
 
 
 def board(data: Data, probabilities: Array, palette: Palette, *, meta: str = "") -> go.Figure:
@@ -272,7 +273,7 @@ def board(data: Data, probabilities: Array, palette: Palette, *, meta: str = "")
     chart.update_xaxes(visible=False, range=[-1.5, columns * cell - _GAP + 0.5])
     chart.update_yaxes(visible=False, range=[rows * cell_rows - 1, -1], showgrid=False)
     chart.update_layout(meta=meta)
-    return chart
+    return chart.figure()
 
 
 def curve_points(data: Data) -> NDArray[np.float32]:
@@ -316,7 +317,7 @@ def fitted_curves(data: Data, outputs: Array, look: Style, palette: Palette, *, 
     _note_silence(chart, outputs, palette)
     chart.update_xaxes(range=[inputs[0], inputs[-1]], nticks=6)
     chart.update_yaxes(range=[low, high], nticks=8)
-    return chart
+    return chart.figure()
 
 
 def heat_map(data: Data, outputs: Array, palette: Palette, *, meta: str = "") -> go.Figure:
@@ -376,7 +377,7 @@ def heat_map(data: Data, outputs: Array, palette: Palette, *, meta: str = "") ->
     chart.update_layout(margin={"b": 54})
     unit = "standard deviations of the target"
     style.note(chart, unit, x=1, y=0, palette=palette, yshift=-32, xanchor="right", yanchor="top")
-    return chart
+    return chart.figure()
 
 
 def predicted_against_true(data: Data, outputs: Array, look: Style, palette: Palette, *, meta: str = "") -> go.Figure:
@@ -435,7 +436,7 @@ def predicted_against_true(data: Data, outputs: Array, look: Style, palette: Pal
     _note_silence(chart, outputs, palette)
     chart.update_xaxes(range=[low, high], nticks=8)
     chart.update_yaxes(range=[low, high], nticks=8)
-    return chart
+    return chart.figure()
 
 
 def majority(probabilities: Array) -> NDArray[np.int64]:
@@ -494,13 +495,13 @@ def confusion(
     chart.update_xaxes(tickvals=classes, ticktext=labels, range=[-0.5, len(classes) - 0.5], ticks="", showline=False)
     chart.update_yaxes(tickvals=classes, ticktext=labels, range=[len(classes) - 0.5, -0.5], ticks="", showgrid=False)
     chart.update_layout(meta=meta)
-    return chart
+    return chart.figure()
 
 
 _SILENCE = "no finite prediction"
 
 
-def _note_silence(chart: go.Figure, outputs: Array, palette: Palette) -> None:
+def _note_silence(chart: Chart, outputs: Array, palette: Palette) -> None:
     """Say that nothing is drawn where no member predicts a finite number."""
     if not np.isfinite(outputs).any():
         style.note(chart, _SILENCE, x=0.5, y=1, palette=palette, yanchor="top", yshift=-4, bgcolor=palette.page)
