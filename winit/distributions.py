@@ -168,8 +168,8 @@ def draw(initializer: str, shape: LayerShape, samples: int, seed: int, network: 
 
 def _empirical(values: torch.Tensor, x: Array) -> Array:
     """Return the share of values at or below each of the ascending `x`, as the float32 that a weight can be."""
-    bins = torch.bucketize(values, torch.from_numpy(x).float()).bincount(minlength=len(x) + 1)
-    return bins[: len(x)].cumsum(0).double().numpy() / len(values)
+    ordered = np.sort(values.numpy())
+    return np.searchsorted(ordered, x.astype(np.float32), side="right") / len(values)
 
 
 def _known(values: Array) -> Array:

@@ -22,9 +22,9 @@ _CONTRASTS = (
     "torch_default",
 )
 _FUNNELS = 4
-_SAMPLES = 128
-_MOST_SEEDS = 8
-_SECONDS = 0.5  # for one funnel: the number of seeds follows
+_SAMPLES = 64
+_MOST_SEEDS = 4
+_SECONDS = 0.2  # for one funnel: the number of seeds follows
 
 _INVITATIONS = {
     "distributions": "See the weights themselves: a histogram under the exact density, the formula with your numbers, "
