@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -139,12 +139,18 @@ class Law(ABC):
 
 def _within(draw: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Clamp to [low, high] so that float32 rounding never leaves the support."""
+    return draw.clamp_(*_inner_float32(low, high))
+
+
+@lru_cache(maxsize=1024)
+def _inner_float32(low: float, high: float) -> tuple[float, float]:
+    """Return the smallest and the largest float32 in [low, high]."""
     bounds = np.array([low, high])
     rounded = bounds.astype(np.float32)
     inward = np.nextafter(rounded, np.array([np.inf, -np.inf], dtype=np.float32))
     outside = np.array([rounded[0] < bounds[0], rounded[1] > bounds[1]])
     low32, high32 = np.where(outside, inward, rounded)
-    return draw.clamp_(float(low32), float(high32))
+    return float(low32), float(high32)
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,7 @@ class TruncatedNormal(Law):
         return cls(mu, parent, mu + lower * parent, mu + upper * parent)
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def corrected(cls, sigma: float) -> Self:
         """Return the law around 0, cut at two parent standard deviations, whose real one is `sigma`.
 

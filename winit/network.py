@@ -160,7 +160,7 @@ def _draw(
     best = None
     if shape.is_output and datasets.DATASETS[spec.dataset].has_labels:
         best = torch.from_numpy(datasets.load(spec.dataset).constant_outputs).float()
-    bias = biases(spec.bias, shape, own, best, generator(seed, "biases", shape.layer))
+    bias = biases(spec.bias, shape, own, best, lambda: generator(seed, "biases", shape.layer))
     return weight * OUTPUT_FACTORS[spec.output] if shape.is_output else weight, bias
 
 

@@ -68,15 +68,18 @@ def bias_rule(text: str) -> Bound[BiasRule]:
     return BIASES.read(text)
 
 
-def biases(text: str, shape: LayerShape, own: Tensor, best: Tensor | None, generator: Generator) -> Tensor:
+def biases(text: str, shape: LayerShape, own: Tensor, best: Tensor | None, stream: Callable[[], Generator]) -> Tensor:
     """Return the biases (fan_out,) of a layer by a rule.
 
     `own` is what the initializer drew; `best` (outputs,) what the best constant predictor answers, None without
-    labels.
+    labels. `stream` gives the generator, for a rule that draws.
     """
     rule = bias_rule(text)
     if rule.record.law is not None:
-        return rule.record.law(**rule.values).sample((shape.fan_out,), generator)
+        law = rule.record.law(**rule.values)
+        if isinstance(law, laws.Constant):
+            return torch.full((shape.fan_out,), law.value)
+        return law.sample((shape.fan_out,), stream())
     if rule.record.name == "scheme":
         return own
     return best if shape.is_output and best is not None else torch.zeros(shape.fan_out)
