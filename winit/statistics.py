@@ -6,7 +6,7 @@ float32 are still measured, on a few training samples; a run that does not ask f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 BINS = 30
 SAMPLES = 64
 """At most this many training samples are sent through."""
+_TOGETHER = 100_000  # numbers of one call, so that they stay near
 _COUNTED = 1024
 """A histogram counts at most about this many values of a layer, evenly spread."""
 FLAT = 0.05
@@ -85,29 +86,48 @@ class LayerStatistics:
         return self.gradients.deviation
 
 
+def _by_layer(work: Callable[..., NDArray[Any]], *layers: Sequence[Tensor]) -> NDArray[Any]:
+    """Return what `work` makes of the tensors (members, ...) of each layer: (members, depth, ...).
+
+    `work` takes tensors (rows, ...) and returns (rows, ...). Layers of one shape go to it together, as more rows: a
+    call for each would cost more than its work.
+    """
+    alike: dict[tuple[int, ...], list[list[int]]] = {}
+    for number, value in enumerate(layers[0]):
+        pieces = alike.setdefault(tuple(value.shape), [[]])
+        if (len(pieces[-1]) + 1) * value.numel() > _TOGETHER and pieces[-1]:
+            pieces.append([])
+        pieces[-1].append(number)
+    found: dict[int, NDArray[Any]] = {}
+    for numbers in (piece for pieces in alike.values() for piece in pieces):
+        rows = work(*(torch.cat([values[number] for number in numbers]) for values in layers))
+        found |= zip(numbers, np.split(rows, len(numbers)), strict=True)
+    return np.stack([found[number] for number in range(len(layers[0]))], axis=1)
+
+
 def _spread(values: Sequence[Tensor]) -> Spread:
     """Return the spread of tensors (members, ...), one per layer."""
-    parts = [_spread_of(value.flatten(1)) for value in values]
-    moments: Array = np.stack([moments for moments, _ in parts], axis=2)
-    counts = np.stack([counts for _, counts in parts], axis=1)
-    return Spread(moments[0], moments[1], moments[2], moments[3], counts)
+    found = _by_layer(_spread_of, values)
+    mean, deviation, low, high = np.moveaxis(found[..., :4], 2, 0).copy()
+    return Spread(mean, deviation, low, high, found[..., 4:].astype(np.uint16))
 
 
-def _spread_of(flat: Tensor) -> tuple[Array, NDArray[np.uint16]]:
-    """Return mean, deviation and both ends (4, members), and counts (members, BINS), of (members, values)."""
-    low, high = flat.aminmax(dim=1)
-    largest = torch.maximum(low.abs(), high.abs()).unsqueeze(1)
+def _spread_of(values: Tensor) -> Array:
+    """Return mean, deviation, both ends and counts of values (rows, ...): (rows, 4 + BINS)."""
+    flat = values.flatten(1)
+    low, high = flat.aminmax(dim=1, keepdim=True)
+    largest = torch.maximum(low.abs(), high.abs())
     # Scaled so that squares do not underflow.
     scaled = flat / torch.where(largest > 0, largest, 1.0)
     mean = scaled.mean(dim=1, keepdim=True)
-    deviation = (scaled - mean).square_().mean(dim=1).sqrt_() * largest.squeeze(1)
-    width = torch.where(high > low, high - low, 1.0).unsqueeze(1)
+    deviation = (scaled - mean).square_().mean(dim=1, keepdim=True).sqrt_() * largest
+    width = torch.where(high > low, high - low, 1.0)
     some = flat[:, :: max(1, flat.shape[1] // _COUNTED)]
-    place = ((some - low.unsqueeze(1)) / width * BINS).nan_to_num_().long().clamp_(0, BINS - 1)
-    counts = torch.zeros(flat.shape[0], BINS, dtype=torch.int64)
-    counts.scatter_add_(1, place, torch.ones_like(place))
-    moments = torch.stack([(mean * largest).squeeze(1), deviation, low, high])
-    return moments.numpy(), counts.numpy().astype(np.uint16)
+    place = ((some - low) / width * BINS).nan_to_num_().long().clamp_(0, BINS - 1)
+    counts = flat.new_zeros(flat.shape[0], BINS)
+    counts.scatter_add_(1, place, torch.ones_like(place, dtype=flat.dtype))
+    found: Array = torch.cat([mean * largest, deviation, low, high, counts], dim=1).numpy()
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -137,6 +157,12 @@ def _size(values: Tensor) -> Tensor:
     return scaled.square().mean(dim=1).sqrt() * largest
 
 
+def _change(weights: Tensor, before: Tensor) -> Array:
+    """Return the size of a change over that of what it led to, (rows,)."""
+    change: Array = (_size(weights - before.double()) / _size(weights)).numpy()
+    return change
+
+
 @torch.inference_mode()
 def measure(
     ensemble: Ensemble, inputs: Tensor, targets: Tensor, loss: Loss, before: Sequence[Tensor] | None = None
@@ -151,31 +177,27 @@ def measure(
     workspace = Workspace(double, samples)
     outputs = workspace.forward(inputs.double().expand(double.members, *inputs.shape))
     workspace.backward(loss.value_and_gradient(outputs, targets)[1])
-    slopes = [
-        double.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs()
-        for z, a in zip(workspace.pre_activations, workspace.activations, strict=True)
-    ]
     flat = FLAT * steepest(double.activation)
+
+    def shares(z: Tensor, a: Tensor) -> Array:
+        slope = double.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs_()
+        dead, saturated = (slope == 0).all(dim=2).double().mean(dim=1), (slope < flat).double().mean(dim=(1, 2))
+        found: Array = torch.stack([dead, saturated], dim=1).numpy()
+        return found
+
+    dead, saturated = np.moveaxis(_by_layer(shares, workspace.pre_activations, workspace.activations), 2, 0)
     weights = double.weights[:-1]
     if before is None:
         ratio = np.full((double.members, len(weights)), np.nan)
     else:
         with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 have no ratio
-            ratio = np.log10(
-                np.stack(
-                    [
-                        (_size(weight - old.double()) / _size(weight)).numpy()
-                        for weight, old in zip(weights, before, strict=True)
-                    ],
-                    axis=1,
-                )
-            )
+            ratio = np.log10(_by_layer(_change, weights, before))
     return LayerStatistics(
         _spread(weights),
         _spread(workspace.activations),
         _spread(workspace.gradients),
-        np.stack([(slope == 0).all(dim=2).double().mean(dim=1).numpy() for slope in slopes], axis=1),
-        np.stack([(slope < flat).double().mean(dim=(1, 2)).numpy() for slope in slopes], axis=1),
-        np.stack([_effective_rank(a) for a in workspace.activations], axis=1),
+        dead,
+        saturated,
+        _by_layer(_effective_rank, workspace.activations),
         ratio,
     )
