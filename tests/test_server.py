@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from benchmarks.visitor import Server, serving, visit
+from benchmarks.visitor import Server, Visitor, serving, visit
 from winit import queueing
 from winit.fields import BadInput, fields_of
 from winit.queueing import Work
@@ -428,18 +428,46 @@ def test_the_server_caps_connections(server: Server) -> None:
     asyncio.run(work())
 
 
-def test_a_closed_tab_gives_up_its_place(server: Server) -> None:
-    """A job's place in the queue is gone within a second of its tab."""
+async def _sweep(visitor: Visitor) -> None:
+    """Press run, where the comparison does not start by itself on this host."""
+    if "run" in visitor.widgets:
+        visitor.set("run", trigger_value=True)
+        await visitor.run()
+
+
+async def _tick(visitor: Visitor) -> str:
+    """Run the fragment that runs by itself, and return what it says."""
+    ((fragment, _),) = visitor.ticking.items()
+    answer = await visitor.run(fragment=fragment, is_auto=True)
+    assert answer.exceptions == []
+    return " ".join(answer.texts)
+
+
+def test_sweeps_wait_for_each_other_and_a_closed_tab_gives_up_its_place(server: Server) -> None:
+    """A job's place in the queue is gone within a second of its tab, and the next one trains."""
 
     def jobs() -> float:
         text = _get("/metrics", Authorization=f"Bearer {TOKEN}")[2]
         return float(re.search(r'winit_waiting\{kind="job"\} (\S+)', text)[1])  # type: ignore[index]
 
     async def work() -> None:
-        async with visit(PORT, "compare", "v=1&depth=30&width=64&steps=3000&dataset=moons&seeds=5"):
-            if not jobs():
-                pytest.skip("Compare does not queue its jobs yet")
+        query = "v=1&depth=30&width=64&steps=3000&dataset=moons&seeds=5"
+        async with visit(PORT, "compare", query + "&seed=9") as second:
+            async with visit(PORT, "compare", query) as first:
+                await _sweep(first)
+                await _sweep(second)
+                assert jobs() == 2
+                assert "per second" in await _tick(first)
+                said = await _tick(second)
+                assert "1 ahead of you" in said
+                assert "per second" not in said
+            await asyncio.sleep(1.0)
+            assert jobs() == 1
+            said = await _tick(second)
+            assert "ahead of you" not in said
+            assert "per second" in said
         await asyncio.sleep(1.0)
         assert jobs() == 0
 
     asyncio.run(work())
+    assert re.search(r"lens=compare kind=job cost=[0-9.]+ waited=", server.said())

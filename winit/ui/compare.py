@@ -21,13 +21,14 @@ from winit.figures import comparison as figures
 from winit.figures.palette import TOKENS, coloured
 from winit.figures.style import number, short_name
 from winit.lenses import CompareKnobs, together
-from winit.queueing import turn
+from winit.queueing import SLICE, Place, turn
 from winit.spec import Spec
-from winit.sweep import SLICE, Curves, Progress, Sweep
+from winit.sweep import Curves, Progress, Sweep
 from winit.ui import address, answers, cached, frame
 
 _FIRST = 0.05  # seconds of training before the first picture
 _TICK = 0.35  # seconds between two pictures
+_SLICES = 2  # of training before each
 _AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
 _COLUMN_FORMATS = {ACCURACY: "percent", R_SQUARED: "%.3f"}
 
@@ -43,10 +44,33 @@ class Job:
     price: budget.Price
     store: store.Store
     sweep: Sweep
-    is_running: bool = False
+    place: Place | None = None
+    """In the queue of jobs, while it runs."""
     is_drawn: bool = False
     """Whether the first picture since the start has been drawn: it does not wait for a whole slice."""
     found: Comparison | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended; it may wait for others."""
+        return self.place is not None
+
+    @property
+    def ahead(self) -> int:
+        """How many comparisons of others are before this one."""
+        return self.place.position if self.place is not None else 0
+
+    def advance(self, seconds: float) -> None:
+        """Train for a slice where it is this job's turn."""
+        if self.place is not None and not self.sweep.is_finished and not self.ahead:
+            with self.place.turn(self.price.seconds):
+                self.sweep.advance(seconds)
+
+    def stop(self) -> None:
+        """Give the place in the queue up."""
+        if self.place is not None:
+            self.place.leave()
+        self.place = None
 
 
 def current_job(page: Page) -> Job | None:
@@ -55,6 +79,9 @@ def current_job(page: Page) -> Job | None:
     held: Job | None = st.session_state.get("_job")
     if held is not None and held.key == key:
         return held
+    if held is not None:
+        held.stop()
+        del st.session_state["_job"]
     try:
         limit, kept = budget.Limit.of_host(), store.of_host()
         sweep = Sweep(*key, store=kept)
@@ -113,16 +140,15 @@ def _refuse_price(page: Page, limit: budget.Limit) -> None:
 
 
 def _start(job: Job) -> None:
-    with turn():
-        job.sweep.advance(_FIRST)
-    job.is_running, job.is_drawn, job.found = True, False, None
+    job.place, job.is_drawn, job.found = Place(), False, None
+    job.advance(_FIRST)
 
 
 def _end(job: Job) -> None:
     """Conclude with what there is, finished or not."""
-    with turn():
+    job.stop()
+    with turn(job.price.seconds):
         job.found = job.sweep.conclude()
-    job.is_running = False
     if job.found.is_complete:
         cached.COMPARISONS.put(job.key, job.found)
 
@@ -201,11 +227,10 @@ def _beside(page: Page, show_figure: Callable[[], None], show_state: Callable[[]
 
 
 def _show_running(page: Page, job: Job) -> None:
-    """Train a slice and show how far it is; curves grow while it runs."""
+    """Train and show how far it is; curves grow while it runs."""
     sweep = job.sweep
-    if job.is_running and job.is_drawn:
-        with turn():
-            sweep.advance(SLICE)
+    for _ in range(_SLICES if job.is_drawn else 0):
+        job.advance(SLICE)
     if job.is_running and sweep.is_finished:
         _end(job)
     if not job.is_running:
@@ -243,7 +268,8 @@ def _show_progress(job: Job, progress: Progress) -> None:
     """Show how far it is, with counts, throughput, time left and the way to stop it."""
     with st.container(border=True, key="progress"):
         st.progress(progress.share, f"**{progress.runs:,} of {progress.total:,} runs**")
-        lines = []
+        ahead = job.ahead
+        lines = [f"**{ahead} ahead of you**: one comparison trains at a time"] if ahead else []
         if progress.restored:
             lines.append(f"{progress.restored:,} from the store")
         if progress.steps_per_second and progress.seconds_left is not None:
