@@ -14,13 +14,15 @@ import plotly.io
 import sklearn.datasets
 import torch
 
-from winit import comparison, distributions, signal
+from winit import comparison, distributions, neurons, recording, signal, spectrum
 from winit.figures import comparison as _comparison
 from winit.figures import distributions as _distributions
 from winit.figures import home as _home
+from winit.figures import signal as _signal
 from winit.figures import training as _training
 
-_USED = (comparison, distributions, signal, _comparison, _distributions, _home, _training, sklearn.datasets, torch)
+_USED = (comparison, distributions, neurons, recording, signal, spectrum, sklearn.datasets, torch)
+_DRAWN = (_comparison, _distributions, _home, _signal, _training)
 
 # The first figure of a process loads plotly's templates and validators: 0.3 s that no visitor should wait for.
 plotly.io.to_json(go.Figure(go.Scatter(x=[0, 1], y=[0, 1])).add_annotation(text=""))
