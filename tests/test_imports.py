@@ -18,6 +18,7 @@ ROOMS = ("winit", "pages", "tests", "benchmarks", "deploy")
 
 RANKS = {
     "winit.fields": 0,
+    "winit.host": 0,
     "winit.seeds": 0,
     "winit.datasets": 0,
     "winit.losses": 1,

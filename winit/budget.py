@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 
+from winit import host
 from winit.fields import BadInput, fields_of
 from winit.lenses import CompareKnobs, together
 from winit.optimizers import OPTIMIZERS
@@ -27,7 +27,6 @@ _EVALUATION_SAMPLES = 872
 _SHARE_OF_PRODUCTS = 0.6  # of the time that training takes; the rest goes to activations, updates and memory
 _CALLS_PER_OPERATION = 4
 _MEMORY_SHARE = 16  # of a host's memory, one part for a computation: 64 MB of 1 GB
-_ORDINARY_MEMORY = 8e9
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,6 @@ def _seconds(multiply_adds: float, operations: float) -> float:
     return multiply_adds / (_SHARE_OF_PRODUCTS * now.multiply_adds) + operations * _CALLS_PER_OPERATION * now.call
 
 
-@cache
-def host_memory() -> float:
-    """Return the memory of this host in bytes, or of the container that this runs in."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return _ORDINARY_MEMORY
-    physical = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            return min(physical, float((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii")))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return physical
-
-
 @dataclass(frozen=True)
 class Price:
     """What a computation costs."""
@@ -110,7 +95,7 @@ class Limit:
     @classmethod
     def of_host(cls) -> Limit:
         """Return this host's limit: WINIT_SECONDS (default 120) and WINIT_MEGABYTES (default a 16th of its memory)."""
-        megabytes = max(1.0, host_memory() / _MEMORY_SHARE // 1e6)
+        megabytes = max(1.0, host.memory() / _MEMORY_SHARE // 1e6)
         return cls(setting("WINIT_SECONDS", 120.0), setting("WINIT_MEGABYTES", megabytes) * 1e6)
 
     def require(self, price: Price, lower: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -22,7 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-WORKERS = max(1, os.cpu_count() or 1)
+from winit import host
+
+WORKERS = host.cores()
 POOL = ThreadPoolExecutor(WORKERS, thread_name_prefix="winit")
 """Threads for the parts of one turn's work. torch's own threads win alone, but collapse beside any busy process."""
 
