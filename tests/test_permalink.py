@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -380,17 +379,44 @@ def test_slugs_of_the_lenses() -> None:
 # Versions
 
 
-def test_old_links_open_with_the_defaults_they_were_written_under(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = MappingProxyType({"1": MappingProxyType({"depth": 5, "seeds": 3}), "2": MappingProxyType({})})
-    monkeypatch.setattr(permalink, "_OLD_DEFAULTS", old)
-    live = LENSES["live"]
+@pytest.fixture
+def two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the depth, and the seeds of Train but of no other lens, changed to today's defaults with version 2."""
+    old = {Spec: {"depth": 5}, LENSES["live"].knobs: {"seeds": 3}}
+    monkeypatch.setattr(permalink, "VERSION", "2")
+    monkeypatch.setattr(permalink, "_OLD_DEFAULTS", {"1": old, "2": {}})
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_old_links_open_with_the_defaults_they_were_written_under() -> None:
+    live, compare = LENSES["live"], LENSES["compare"]
     assert permalink.parse(live, {"v": ["1"]}).spec == Spec(depth=5)
     assert permalink.parse(live, {"v": ["1"]}).knobs == live.knobs(seeds=3)  # type: ignore[call-arg]
+    assert permalink.parse(compare, {"v": ["1"]}).knobs == compare.knobs()
     assert permalink.parse(live, {"v": ["1"], "depth": ["9"]}).spec == Spec(depth=9)
-    assert permalink.parse(live, {"v": ["2"]}).spec == Spec()
+    for today in ({"v": ["2"]}, {"activation": ["relu"]}):
+        assert (permalink.parse(live, today).spec, permalink.parse(live, today).knobs) == (Spec(), live.knobs())
     assert permalink.parse(live, {"v": ["1"]}).problems == ()
     # A value that is refused gives the default of the link's own time.
     assert permalink.parse(live, {"v": ["1"], "depth": ["0"]}).spec == Spec(depth=5)
+    # One of no time at all is reported, and today's defaults stand in.
+    unknown = permalink.parse(live, {"v": ["3"]})
+    assert (unknown.spec, unknown.problems[0].allowed) == (Spec(), "one of 1, 2")
+
+
+@pytest.mark.usefixtures("two_versions")
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("fields", [{}, {"depth": ["10"], "seeds": ["4"]}, {"depth": ["5"], "seeds": ["3"]}])
+def test_an_old_link_is_written_anew_as_one_of_today_for_the_same_network(
+    version: str, fields: dict[str, list[str]]
+) -> None:
+    live = LENSES["live"]
+    opened = permalink.parse(live, {"v": [version], **fields})
+    canonical = permalink.write(opened.spec, opened.knobs)
+    assert canonical["v"] == "2"
+    again = permalink.parse(live, {name: [text] for name, text in canonical.items()})
+    assert (again.spec, again.knobs, again.problems) == (opened.spec, opened.knobs, ())
+    assert ("depth" in canonical) == (opened.spec.depth == 5)
 
 
 @pytest.mark.parametrize(

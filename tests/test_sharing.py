@@ -66,6 +66,15 @@ def test_what_a_file_leaves_out_is_at_its_default() -> None:
     assert sharing.opened('{"winit": "1", "page": "live", "network": {"depth": 3}}')[1] == Spec(depth=3)
 
 
+def test_a_file_of_an_older_version_opens_with_the_defaults_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permalink, "VERSION", "2")
+    monkeypatch.setattr(permalink, "_OLD_DEFAULTS", {"1": {Spec: {"depth": 5}, CompareKnobs: {"seeds": 3}}, "2": {}})
+    lens, spec, knobs = sharing.opened('{"winit": "1", "page": "compare"}')
+    assert (spec, knobs) == (Spec(depth=5), CompareKnobs(seeds=3))
+    assert sharing.opened(sharing.saved(lens, spec, knobs)) == (lens, spec, knobs)
+    assert sharing.opened('{"winit": "2", "page": "compare"}')[1:] == (Spec(), CompareKnobs())
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
@@ -75,7 +84,8 @@ def test_what_a_file_leaves_out_is_at_its_default() -> None:
         ("[1]", "file"),
         ("[" * 9000, "file"),
         ("x" * (sharing.FILE_LIMIT + 1), "file"),
-        ('{"winit": "2"}', "file"),
+        ('{"winit": "2"}', "v"),
+        ('{"winit": [1]}', "file"),
         ('{"winit": "1", "page": "nowhere"}', "page"),
         ('{"winit": "1", "page": [1]}', "page"),
         ('{"winit": "1", "network": 3}', "file"),

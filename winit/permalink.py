@@ -1,7 +1,8 @@
 """The address: a network and a lens's knobs as query parameters, and back.
 
 `v` is the version of the defaults: parameters at their default are left out, so an old link must
-open with the defaults it was written under. Nothing here raises for bad input: a refused value
+open with the defaults it was written under. Whoever changes a default raises `VERSION` and says in
+`_OLD_DEFAULTS` what it was. Nothing here raises for bad input: a refused value
 becomes the default, and the refusal is returned beside it.
 
 >>> write(Spec(depth=30), LENSES["live"].knobs())
@@ -13,18 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from winit.fields import BadInput, Declared, fields_of, nearest
 from winit.lenses import LENSES, Lens
 from winit.spec import Spec
 
+_D = TypeVar("_D", bound=Declared)
+
 VERSION = "1"
 LIMIT = 1500
 """Longest query that is read or written, in characters of decoded text."""
 
-# Defaults that differ from today's, by version: {"1": {"depth": 10}} once depth's default has changed.
-_OLD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"1": MappingProxyType({})})
+# Defaults that differ from today's: {"1": {Spec: {"depth": 10}}, "2": {}} once version 2 has another depth.
+_OLD_DEFAULTS: Mapping[str, Mapping[type[Declared], Mapping[str, Any]]] = MappingProxyType({"1": {}})
 _FOREIGN = ("embed", "embed_options", "page")
 _FORMER = {"train": "live", "home": ""}
 """Other names of pages that are understood: slugs of the past, and what people guess."""
@@ -39,6 +42,17 @@ class Opened:
     spec: Spec
     knobs: Declared
     problems: tuple[BadInput, ...]
+
+
+def require_version(version: str) -> None:
+    """Raise `BadInput` for a version that there has not been."""
+    if version not in _OLD_DEFAULTS:
+        raise BadInput("v", version, "one of " + ", ".join(_OLD_DEFAULTS))
+
+
+def made(owner: type[_D], values: Mapping[str, Any], version: str) -> _D:
+    """Return the declared values, with the defaults of a version in place of those that are not given."""
+    return owner(**{**_OLD_DEFAULTS[version].get(owner, {}), **values})
 
 
 def is_stated(query: Mapping[str, Sequence[str]]) -> bool:
@@ -76,17 +90,18 @@ def parse(lens: Lens, query: Mapping[str, Sequence[str]]) -> Opened:
         problems.append(BadInput("address", f"{length} characters", f"at most {LIMIT} characters"))
         return Opened(Spec(), lens.knobs(), tuple(problems))
 
-    version = given.pop("v", [VERSION])
-    if len(version) != 1 or version[0] not in _OLD_DEFAULTS:
-        problems.append(BadInput("v", ";".join(version), "one of " + ", ".join(_OLD_DEFAULTS)))
-        version = [VERSION]
-    values: dict[str, Any] = dict(_OLD_DEFAULTS[version[0]])
+    version = ";".join(given.pop("v", [VERSION]))
+    try:
+        require_version(version)
+    except BadInput as problem:
+        problems.append(problem)
+        version = VERSION
+    values: dict[type[Declared], dict[str, Any]] = {Spec: {}, lens.knobs: {}}
 
-    readable = {field.name: field for owner in (Spec, lens.knobs) for field in fields_of(owner)}
+    readable = {field.name: (owner, field) for owner in values for field in fields_of(owner)}
     for name, texts in given.items():
-        field = readable.get(name)
         try:
-            if field is None:
+            if name not in readable:
                 if name not in _NAMES:
                     raise BadInput(
                         name[:60], ";".join(texts), f"only fields that winit knows{nearest(name, tuple(_NAMES))}"
@@ -94,14 +109,12 @@ def parse(lens: Lens, query: Mapping[str, Sequence[str]]) -> Opened:
             elif len(texts) != 1:
                 raise BadInput(name, ";".join(texts), "each parameter once")
             else:
-                values[name] = field.read(texts[0])
+                owner, field = readable[name]
+                values[owner][name] = field.read(texts[0])
         except BadInput as problem:
             problems.append(problem)
-    return Opened(_made(Spec, values), _made(lens.knobs, values), tuple(problems))
-
-
-def _made(owner: type[Declared], values: Mapping[str, Any]) -> Any:
-    return owner(**{field.name: values[field.name] for field in fields_of(owner) if field.name in values})
+    knobs = made(lens.knobs, values[lens.knobs], version)
+    return Opened(made(Spec, values[Spec], version), knobs, tuple(problems))
 
 
 def write(spec: Spec, knobs: Declared, *, full: bool = False) -> dict[str, str]:

@@ -10,7 +10,7 @@ import html
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import segno
@@ -19,6 +19,8 @@ from winit import permalink
 from winit.fields import BadInput, Declared, fields_of
 from winit.lenses import LENSES, Lens
 from winit.spec import Spec
+
+_D = TypeVar("_D", bound=Declared)
 
 FILE_LIMIT = 20_000
 """Longest saved network that is read, in characters."""
@@ -51,7 +53,9 @@ def saved(lens: Lens, spec: Spec, knobs: Declared) -> str:
 
 
 def opened(text: str) -> tuple[Lens, Spec, Declared]:
-    """Return what `saved` wrote: the lens, the network and the lens's knobs; what is not stated is at its default.
+    """Return what `saved` wrote: the lens, the network and the lens's knobs.
+
+    What is not stated is at the default of the file's version.
 
     Raises `BadInput` for text that is not such a file, naming the field at fault.
     """
@@ -61,16 +65,18 @@ def opened(text: str) -> tuple[Lens, Spec, Declared]:
         content = json.loads(text)
     except (ValueError, RecursionError):
         raise BadInput("file", text[:60], "JSON, as Save writes it") from None
-    if not isinstance(content, Mapping) or content.get("winit") != permalink.VERSION:
+    if not isinstance(content, Mapping) or not isinstance(version := content.get("winit"), str):
         raise BadInput("file", text[:60], f'a network that winit saved, with "winit": "{permalink.VERSION}"')
+    permalink.require_version(version)
     slug = content.get("page", "")
     if slug not in tuple(LENSES):
         raise BadInput("page", str(slug)[:60], "one of " + ", ".join(LENSES))
     lens = LENSES[slug]
-    return lens, _made(Spec, content.get("network", {})), _made(lens.knobs, content.get("knobs", {}))
+    spec, knobs = content.get("network", {}), content.get("knobs", {})
+    return lens, _made(Spec, spec, version), _made(lens.knobs, knobs, version)
 
 
-def _made(owner: type[Declared], values: object) -> Any:
+def _made(owner: type[_D], values: object, version: str) -> _D:
     """Return the declared values, checked; lists as JSON has them."""
     if not isinstance(values, Mapping):
         raise BadInput("file", str(values)[:60], "fields by name")
@@ -78,4 +84,5 @@ def _made(owner: type[Declared], values: object) -> Any:
     for name in values:
         if name not in known:
             raise BadInput(str(name)[:60], str(values[name])[:60], "one of " + ", ".join(known))
-    return owner(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return permalink.made(owner, given, version)
