@@ -118,6 +118,21 @@ def test_cancel_keeps_what_is_there_and_can_be_gone_on_with() -> None:
     assert at.session_state["_job"].sweep.progress.share > before
 
 
+def test_only_the_sweeps_trained_last_stay_in_memory_and_the_others_can_be_gone_on_with() -> None:
+    visits = []
+    for seed in ("0", "10", "20"):
+        at = visit({**LONG, "seed": seed})
+        at.button(key="cancel").click().run()
+        visits.append(at)
+    sweeps = [at.session_state["_job"].sweep for at in visits]
+    assert [sweep.is_in_memory for sweep in sweeps] == [False, True, True]
+    visits[0].run()
+    visits[0].button(key="resume").click().run()
+    stands(visits[0], "compare")
+    assert [sweep.is_in_memory for sweep in sweeps] == [True, False, True]
+    assert sweeps[0].progress.share > 0
+
+
 def test_a_dear_comparison_waits_for_the_press() -> None:
     query = {"steps": "2000", "width": "64", "seeds": "5"}
     price = budget.comparison_price(Spec(steps=2000), CompareKnobs())

@@ -190,6 +190,15 @@ class Sweep(Iterator[Progress]):
             self._found |= runs
             self._training = None
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether there are networks in training, begun and not finished."""
+        return self._training is not None
+
+    def let_go(self) -> None:
+        """Free the networks in training; they are begun anew with the next `advance`. Finished runs are kept."""
+        self._training = None
+
     def curves(self) -> Curves:
         """Return what is recorded so far of all runs that have begun, in the order of the members."""
         training, parts = self._training, dict(self._found)

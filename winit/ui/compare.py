@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from winit.ui import address, answers, cached, frame
 _FIRST = 0.05  # seconds of training before the first picture
 _TICK = 0.35  # seconds between two pictures
 _SLICES = 2  # of training before each
+_UNFINISHED = 2  # sweeps that have networks in memory at a time, of all visitors
 _AT_ONCE = 20.0  # a comparison cheaper than this starts by itself
 _COLUMN_FORMATS = {ACCURACY: "percent", R_SQUARED: "%.3f"}
 
@@ -64,6 +66,7 @@ class Job:
         """Train for a slice where it is this job's turn."""
         if self.place is not None and not self.sweep.is_finished and not self.ahead:
             with self.place.turn(self.price.seconds):
+                _make_room(self.sweep)
                 self.sweep.advance(seconds)
 
     def stop(self) -> None:
@@ -71,6 +74,19 @@ class Job:
         if self.place is not None:
             self.place.leave()
         self.place = None
+
+
+_in_memory: list[weakref.ref[Sweep]] = []
+"""Unfinished sweeps of all visitors, the one trained longest ago first. Changed by whoever has the turn."""
+
+
+def _make_room(sweep: Sweep) -> None:
+    """Let the sweeps go that others trained longest ago: cancelled, or in closed tabs, they would fill the memory."""
+    others = [one for one in (held() for held in _in_memory) if one is not None and one is not sweep]
+    others = [one for one in others if one.is_in_memory]
+    while len(others) >= _UNFINISHED:
+        others.pop(0).let_go()
+    _in_memory[:] = [weakref.ref(one) for one in (*others, sweep)]
 
 
 def current_job(page: Page) -> Job | None:
