@@ -125,7 +125,6 @@ class House:
             for depth in (4, 3):
                 visitor.set("depth", double_array_value=[depth])
                 answer = await visitor.run()
-                assert answer.seconds < 3
                 _assert_page(answer)
                 assert visitor.query == f"v=1&depth={depth}"
 
@@ -225,7 +224,7 @@ def test_hostile_triggers(house: House, attempt: tuple[str, str, Any]) -> None:
 
 
 @pytest.mark.slow
-@_given(ADDRESS | WIDGET | TRIGGER, 400)
+@_given(ADDRESS | WIDGET | TRIGGER, 2000)
 def test_hostile_input_for_long(house: House, attempt: tuple[str, str, Any]) -> None:
     _attempt(house, attempt)
 
