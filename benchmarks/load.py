@@ -26,7 +26,7 @@ from benchmarks.visitor import Server, Visitor, serving, visit
 
 BETWEEN = 4.0  # seconds between two moves of a visitor
 ASKED = 32  # frames of one request of a player
-PAGES = ("", "distributions", "live", "compare")
+PAGES = ("", "distributions", "signal", "live", "compare")
 FREE = {
     "WINIT_OPENINGS_PER_SECOND": "1000",
     "WINIT_CONNECTIONS_PER_ADDRESS": "1000",
@@ -149,21 +149,26 @@ async def come_and_go(server: Server, visitors: int) -> None:
     """Let visitors come and go, and say what is left of them."""
 
     async def once(number: int) -> None:
-        async with visit(server.port, PAGES[number % 3], f"v=1&depth={2 + number % 8}"):
+        async with visit(server.port, PAGES[number % len(PAGES)], f"v=1&depth={2 + number % 8}"):
             await asyncio.sleep(0.2)
 
-    await asyncio.gather(*[once(number) for number in range(10)])
+    # Each page with each depth first, so that what is kept for all is there.
+    warm = 8 * len(PAGES)
+    for start in range(0, warm, 10):
+        await asyncio.gather(*[once(number) for number in range(start, start + 10)])
     await asyncio.sleep(1)
     before = server.resident()
-    for start in range(10, visitors + 10, 10):
+    for start in range(warm, visitors + warm, 10):
         await asyncio.gather(*[once(number) for number in range(start, start + 10)])
     top = server.resident()
     await asyncio.sleep(35)  # sessions are kept for half a minute
-    async with visit(server.port, "", "v=1"):  # old sessions are let go when somebody comes
-        pass
+    for _ in range(2):  # old sessions are let go when somebody leaves, and collected after the next page
+        async with visit(server.port, "", "v=1"):
+            pass
     await asyncio.sleep(1)
     after = server.resident()
-    print(f"  {visitors} visitors came and went: {before / 1e6:.0f} MB, {top / 1e6:.0f} MB, then {after / 1e6:.0f} MB")
+    sizes = ", ".join(f"{size / 1e6:.0f} MB" for size in (before, top, after))
+    print(f"  {visitors} visitors came and went: {sizes}: {after / before - 1:+.1%}", flush=True)
 
 
 def measure(name: str, server: Server, works: Sequence[Coroutine[Any, Any, None]], count: Count) -> None:
