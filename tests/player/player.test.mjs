@@ -80,6 +80,14 @@ test("speeds", () => {
   assert.ok(player.rateOf("max", 100) > player.rateOf("max", 10));
 });
 
+test("at speed 1 the server rests, above it does not", () => {
+  assert.ok(0.3 / (player.rest("1", 0.3) / 1000) < 0.5); // less than half a core
+  assert.equal(player.rest("0.25", 0.3), player.rest("1", 0.3));
+  assert.equal(player.rest("2", 0.3), 0);
+  assert.equal(player.rest("max", 0.3), 0);
+  assert.equal(player.rest("1", 0), 0);
+});
+
 test("frames are asked for where they run low, and only then", () => {
   const film = (made, total) => ({ total, frames: { length: made } });
   assert.equal(player.wanted(film(0, 0), 0, false, 24, null), 1);

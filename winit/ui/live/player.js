@@ -6,6 +6,7 @@ const RATE = 24; // recorded frames a second at speed 1, as in the cinema
 const AHEAD = 1.5; // seconds of film that are asked for in advance
 const MOST = 64; // frames of one request
 const RETRY = 2500; // milliseconds after which a request counts as lost
+const SHARE = 0.45; // of a core, that a player takes of the server at speed 1 or below
 const GATE = 60; // milliseconds between two requests of this page: one run of the server answers one
 const QUIET = 600; // milliseconds without a request after a hand moved elsewhere on the page, which has the right of way
 const FILMS = 3; // films that are kept, the newest ones
@@ -114,6 +115,11 @@ export function moved(position, seconds, rate, last, complete) {
 /** Return the frames a second of a speed: a number of times the usual, or "max" for whatever is here. */
 export function rateOf(speed, left) {
   return speed === "max" ? Math.max(RATE, 4 * left) : Number(speed) * RATE;
+}
+
+/** Return the milliseconds from one request to the next, where the server worked so many seconds for the one before. */
+export function rest(speed, seconds) {
+  return speed === "max" || Number(speed) > 1 ? 0 : (1000 * seconds) / SHARE;
 }
 
 /** Return how many frames to ask for now; 0 for none. `goal` is a frame that is waited for, or null. */
@@ -1213,7 +1219,7 @@ function lookOf(host, scene) {
 class Player {
   constructor(root, host) {
     Object.assign(this, { root, host, film: null, position: 0, playing: false, goal: null, moment: null, look: null });
-    Object.assign(this, { serial: null, inFlight: false, askedAt: 0, drawn: 0, last: 0, isLooping: false, pointer: null, saidAt: 0, writtenAt: 0 });
+    Object.assign(this, { serial: null, inFlight: false, askedAt: 0, worked: 0, drawn: 0, last: 0, isLooping: false, pointer: null, saidAt: 0, writtenAt: 0 });
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     this.parts = Object.fromEntries([...root.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
     this.sheets = Object.fromEntries(["loss", "score", "data", "chosen"].map((name) => [name, new Sheet(this.parts[name])]));
@@ -1249,6 +1255,7 @@ class Player {
     const { header } = packet;
     if (header.serial !== this.serial) this.inFlight = false;
     this.serial = header.serial;
+    this.worked = header.seconds;
     const isOther = !this.film || this.film.run !== header.run;
     if (isOther) this.open(header.run);
     append(this.film, packet);
@@ -1286,6 +1293,7 @@ class Player {
     const count = wanted(film, this.position, this.playing, rate, this.goal);
     if (!count || (this.inFlight && now - this.askedAt < RETRY)) return;
     if (now - HOUSE.asked < GATE || now - HOUSE.hand < QUIET) return;
+    if (this.goal === null && now - this.askedAt < rest(HOUSE.wishes.speed, this.worked)) return;
     HOUSE.asked = this.askedAt = now;
     this.inFlight = true;
     this.send("want", { run: film.run, have: film.frames.length, n: count });
