@@ -1,6 +1,7 @@
 """The player of Train in a browser: pictures a second, pause, scrub, messages, the server's share of a core.
 
     python benchmarks/player.py [--seconds 6] [--path 'live?v=1&seeds=8&steps=2000']
+    python benchmarks/player.py --memory --path 'live?v=1&depth=2&width=16&dataset=moons&seeds=2&steps=100000'
 
 Against a page of the usual kind: three Plotly figures of the same training in a fragment that runs by
 itself. The browser is Debian's chromium, drawing in software; once as it is, once with its processor
@@ -166,12 +167,45 @@ def player(browser: Browser, address: str, process: int, seconds: float, times: 
     )
 
 
+def memory(browser: Browser, address: str, process: int) -> str:
+    """Play a run to its end as fast as it goes; return what it leaves in the browser and in the server."""
+    page = new_page(browser, reduced_motion="no-preference")
+    page.goto(address)
+    root = page.locator(".player[data-step]")
+    root.wait_for(timeout=60_000)
+    root.get_by_label("Speed").select_option("max")
+    tools = page.context.new_cdp_session(page)
+
+    def megabytes() -> tuple[float, float, float]:
+        tools.send("HeapProfiler.collectGarbage")
+        heap = tools.send("Runtime.getHeapUsage")
+        resident = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if "VmRSS" in line)
+        return heap["usedSize"] / 1e6, heap["backingStorageSize"] / 1e6, int(resident.split()[1]) / 1e3
+
+    page.wait_for_timeout(3000)
+    early, begin = megabytes(), time.monotonic()
+    while root.get_attribute("data-playing") == "true":
+        page.wait_for_timeout(1000)
+    late = megabytes()
+    step, made = (root.get_attribute(f"data-{name}") for name in ("step", "made"))
+    page.context.close()
+    parts = zip(("script", "its buffers", "server"), early, late, strict=True)
+    return f"step {step}, {made} frames, {time.monotonic() - begin:.0f} s: " + ", ".join(
+        f"{name} {before:.1f} to {after:.1f} MB" for name, before, after in parts
+    )
+
+
 def main() -> None:
-    """Measure both, with the browser as it is and slowed."""
+    """Measure both, with the browser as it is and slowed; or the memory of a long run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--path", default="live?v=1&seeds=8&steps=2000", help="the page and its query")
+    parser.add_argument("--memory", action="store_true", help="play the run to its end, and measure memory instead")
     arguments = parser.parse_args()
+    if arguments.memory:
+        with chromium() as browser, served(ROOT / "app.py") as (address, process):
+            print(memory(browser, address + arguments.path, process))
+        return
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         script = Path(folder) / "fragment.py"
         script.write_text(FRAGMENT, encoding="utf-8")
