@@ -41,7 +41,7 @@ def test_terminal_examples(example: str, tmp_path: Path) -> None:
         [sys.executable, *short], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     found = json.loads(result.stdout)
-    assert found.get("ranking") or found.get("initializers") or found.get("code")
+    assert found.get("ranking") or found.get("initializers") or found.get("layers") or found.get("code")
     if "--figure" in arguments:
         assert (tmp_path / arguments[arguments.index("--figure") + 1]).stat().st_size > 1_000_000
 

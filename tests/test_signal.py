@@ -230,7 +230,7 @@ def test_logarithms_go_on_where_double_precision_overflows() -> None:
     assert (np.abs(signal.forward_log10[:, -1] - theory) < 4 * sd + sd**2).all()
     assert np.isfinite(signal.backward_log10).all()
     assert power(float(signal.forward_log10[0, -1])) == np.inf
-    assert "grows to" in verdict(signal)
+    assert "grows by" in verdict(signal)
 
 
 @pytest.mark.filterwarnings("error")
@@ -632,7 +632,7 @@ def test_the_factor_per_layer_of_a_signal_that_ends_or_explodes() -> None:
         (0.0, "stays within a factor of 2 from layer 1 to layer 11"),
         (0.3, "stays within a factor of 2"),
         (-0.3, "stays within a factor of 2"),
-        (0.31, "grows to 1.07 of itself per layer"),
+        (0.31, "grows by a factor of 1.07 per layer"),
         (-0.31, "falls to 0.931 of itself per layer"),
         (-10.0, "falls to 0.1 of itself per layer"),
     ],

@@ -375,6 +375,15 @@ def test_distributions_writes_its_figure(capsys: pytest.CaptureFixture[str], tmp
     assert [drawn["name"] for drawn in found["initializers"]] == ["orthogonal"]
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_signal_writes_its_figure(capsys: pytest.CaptureFixture[str], tmp_path: Path, direction: str) -> None:
+    target = tmp_path / "signal.html"
+    found = _ask(capsys, "signal", *TINY, "--direction", direction, "--figure", str(target))
+    text = target.read_text(encoding="utf-8")
+    assert f"{direction.title()}: second moment" in text
+    assert f"layer {len(found['layers'])}" in text
+
+
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [("weights.gif", ".html, .png, .svg"), ("weights", ".html"), ("missing/weights.html", "written")],
@@ -774,7 +783,7 @@ def test_every_field_is_a_flag_with_dashes(capsys: pytest.CaptureFixture[str]) -
     [
         ("distributions", ["--fan-in", "--fan-out", "--samples", "--initializer", "--view", "--figure"]),
         ("translate", ["--translate", "--fan-in", "--fan-out"]),
-        ("signal", ["--seeds"]),
+        ("signal", ["--seeds", "--direction", "--figure"]),
         ("train", ["--seeds", "--every"]),
         ("compare", ["--initializers", "--seeds", "--learning-rates"]),
         ("code", ["--framework"]),

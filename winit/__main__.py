@@ -27,7 +27,6 @@ from winit.fields import (
     Declared,
     Field,
     Integer,
-    Refused,
     Several,
     Text,
     declare,
@@ -37,6 +36,7 @@ from winit.fields import (
 from winit.figures import comparison as comparison_figures
 from winit.figures import distributions as figures
 from winit.figures import saving
+from winit.figures import signal as signal_figures
 from winit.figures.palette import LIGHT
 from winit.initializers import FRAMEWORKS, INITIALIZERS, LEFT_OUT, require_answer, scheme
 from winit.initializers.biases import BIASES
@@ -221,13 +221,11 @@ def _translate(spec: Spec, knobs: DistributionsKnobs) -> dict[str, Any]:
 
 
 def _courses(
-    found: signal.Signal,
+    expected: theory.Prediction | str,
 ) -> tuple[Callable[[str, int], dict[str, Any]], Callable[[int], float | None], str | None]:
     """Return what theory says of a direction and layer, of the correlation in a layer, and why it says nothing."""
-    try:
-        expected = signal.predict(found)
-    except Refused as refusal:
-        why = f"theory needs {refusal}"
+    if isinstance(expected, str):
+        why = expected
         names = ("theory", "theory_median", "theory_low", "theory_high", "log10_theory", "log10_theory_median")
         return lambda direction, layer: {**dict.fromkeys(names), "theory_reason": why}, lambda layer: None, why
 
@@ -249,9 +247,10 @@ def _courses(
     return of, lambda layer: float(expected.correlation[layer]), None
 
 
-def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
+def _signal(spec: Spec, knobs: SignalKnobs, saved: _Saved) -> dict[str, Any]:
     found = signal.measure(spec, knobs.seeds)
-    expected, expected_correlation, no_theory = _courses(found)
+    predicted = signal.predict_or_reason(found)
+    expected, expected_correlation, no_theory = _courses(predicted)
 
     def moments(direction: str, log10: np.ndarray[Any, np.dtype[np.float64]], layer: int) -> dict[str, Any]:
         values = log10[:, layer]
@@ -300,6 +299,9 @@ def _signal(spec: Spec, knobs: SignalKnobs) -> dict[str, Any]:
         for layer in range(spec.depth)
     ]
     rules = [_explained_rule(rule) for rule in signal.rules(found)]
+    courses = {} if isinstance(predicted, str) else {spec.initializer: predicted}
+    direction = "backward" if knobs.direction == "backward" else "forward"
+    saved.save(lambda: signal_figures.moments([found], courses, LIGHT, direction=direction, overlay=knobs.overlay))
     return {
         "seeds": found.seeds,
         "samples": found.samples,
@@ -490,7 +492,7 @@ def _link(spec: Spec, knobs: Declared) -> dict[str, Any]:
 COMMANDS: Mapping[str, Command] = {
     "catalogue": Command("the initializers, activations, data sets and fields", (_Catalogue,), lambda _: _catalogue()),
     "distributions": Command("what initializers draw", (Spec, DistributionsKnobs, _Saved), _distributions),
-    "signal": Command("how large activations and gradients are, by layer", (Spec, SignalKnobs), _signal),
+    "signal": Command("how large activations and gradients are, by layer", (Spec, SignalKnobs, _Saved), _signal),
     "theory": Command("what endless depth does, by mean-field theory", (Spec, _Theory), _theory),
     "train": Command("a network learning, step by step", (Spec, TrainKnobs, _Recording), _train),
     "compare": Command("several initializers against each other", (Spec, CompareKnobs, _Recording, _Saved), _compare),

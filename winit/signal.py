@@ -13,6 +13,7 @@ networks in which float32 underflows are still measured.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -129,29 +130,21 @@ def _underflows(log10: Array) -> NDArray[np.bool_]:
     return np.asarray((log10 / 2 < -126 * math.log10(2)) & (log10 > -np.inf))
 
 
-def _log10_of_mean(squares: torch.Tensor, values: torch.Tensor) -> Array:
-    """Return log10 of the mean square of values (layers, ...), whose sums of squares (layers,) are given.
-
-    Where those under- or overflow, from values scaled so that they do not.
-    """
-    count = values[0].numel()
-    found: Array = torch.log10(squares / count).numpy()
-    for layer in np.flatnonzero(~((squares > 1e-280) & (squares < 1e300)).numpy()):
-        largest = float(values[layer].abs().max())
+def _second_moment_log10(values: Sequence[torch.Tensor]) -> Array:
+    """Return log10 of the mean square of each of the values, (N,); scaled where squares under- or overflow."""
+    squares = np.array([float(torch.dot(flat, flat)) for flat in (each.flatten() for each in values)])
+    with np.errstate(divide="ignore"):
+        found: Array = np.log10(squares / [each.numel() for each in values])
+    for place in np.flatnonzero(~((squares > 1e-280) & (squares < 1e300))).tolist():
+        largest = float(values[place].abs().max())
         if largest == 0:
-            found[layer] = -np.inf
+            found[place] = -np.inf
         elif not np.isfinite(largest):
-            found[layer] = np.inf
+            found[place] = np.inf
         else:
-            mean = float((values[layer] / largest).square().mean())
-            found[layer] = 2 * math.log10(largest) + math.log10(mean)
+            mean = float((values[place] / largest).square().mean())
+            found[place] = 2 * math.log10(largest) + math.log10(mean)
     return found
-
-
-def _second_moment_log10(values: torch.Tensor) -> Array:
-    """Return log10 of the mean square of values (layers, ...), (layers,)."""
-    flat = values.flatten(1)
-    return _log10_of_mean(torch.linalg.vecdot(flat, flat), flat)
 
 
 def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> float:
@@ -210,14 +203,14 @@ def _mean_squared_cosine(values: torch.Tensor) -> float:
 
 
 def _distinct(rows: torch.Tensor) -> int:
-    """Return how many rows (rows, columns) differ from all others before them."""
-    sums = rows.sum(dim=1).numpy()
-    if len(set(sums.tolist())) == len(rows):
-        return len(rows)
-    _, place, counts = np.unique(sums, return_inverse=True, return_counts=True)
-    # Equal rows have equal sums; only those of equal sums need a look.
-    alike = rows.numpy()[counts[place] > 1] + 0.0  # no -0
-    return int((counts == 1).sum()) + len({row.tobytes() for row in alike})
+    """Return how many different rows (rows, columns) there are."""
+    sums = rows.sum(dim=1).tolist()
+    counts = Counter(sums)
+    if len(counts) == len(sums) and not math.isnan(math.fsum(sums)):
+        return len(sums)
+    # Equal rows have equal sums; only those of equal sums, or of none, need a look.
+    alike = [row for row, total in enumerate(sums) if counts[total] > 1 or total != total]
+    return len(sums) - len(alike) + len({row.tobytes() for row in rows.numpy()[alike] + 0.0})  # no -0
 
 
 def _variance(values: torch.Tensor, mean: torch.Tensor) -> Array:
@@ -273,10 +266,10 @@ def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
     of_samples = a.mean(dim=1, keepdim=True)
     return np.stack(
         [
-            _second_moment_log10(z),
+            _second_moment_log10(z.unbind()),
             unknown,
             unknown,
-            _second_moment_log10(a),
+            _second_moment_log10(a.unbind()),
             z.mean(dim=(1, 2)).numpy(),
             of_samples.mean(dim=(1, 2)).numpy(),
             _variance(a, of_samples),
@@ -313,12 +306,12 @@ def _measure_one(spec: Spec, seed: int, inputs: torch.Tensor, offset: int, strid
         alignment = pull_back(workspace, outputs, spec, samples, seed)
         for layers in _chunks(spec.widths, samples):
             gradient = torch.stack([workspace.gradients[layer][0] for layer in layers])
-            moments[1, layers] = _second_moment_log10(gradient)
+            moments[1, layers] = _second_moment_log10(gradient.unbind())
             some = gradient.flatten(1)[:, offset::stride].numpy()
             kept[1, layers, : some.shape[1]] = some
-        of_weights = [linear.gradients[0] for linear in linears(workspace.layers)][:-1]
-        moments[2] = [float(_second_moment_log10(each)[0]) - 2 * math.log10(samples) for each in of_weights]
-        distinct[1] = [_distinct(each[0]) for each in of_weights]
+        of_weights = [linear.gradients[0][0] for linear in linears(workspace.layers)][:-1]
+        moments[2] = _second_moment_log10(of_weights) - 2 * math.log10(samples)
+        distinct[1] = [_distinct(each) for each in of_weights]
     return _One(moments, distinct, alignment, (kept[0], kept[1]))
 
 
@@ -457,6 +450,14 @@ def predict(signal: Signal) -> theory.Prediction:
         return found.anchored(float(np.median(signal.backward_log10[:, -1])))
 
 
+def predict_or_reason(signal: Signal) -> theory.Prediction | str:
+    """Return what `predict` returns, or the reason why theory has nothing to say."""
+    try:
+        return predict(signal)
+    except Refused as refusal:
+        return f"theory needs {refusal}"
+
+
 def prediction(spec: Spec, inputs: theory.Inputs, alignment: float = 0.0) -> theory.Prediction:
     """Return what theory expects of a network, where the gradient by the outputs has second moment 1.
 
@@ -566,5 +567,10 @@ def verdict(signal: Signal) -> str:
         return f"The signal is gone: the pre-activations of layer {depth} are all 0."
     if depth == 1 or 1 / _LARGEST_FACTOR <= whole <= _LARGEST_FACTOR:
         return f"The second moment stays within a factor of 2 from layer 1 to layer {depth}."
-    change = "falls to" if factor < 1 else "grows to"
-    return f"The second moment {change} {factor:.3g} of itself per layer."
+    if factor == np.inf:
+        with np.errstate(invalid="ignore"):  # some networks at nothing, some beyond all numbers
+            lost = np.flatnonzero(~np.isfinite(np.median(signal.forward_log10, axis=0)))
+        return f"The signal explodes: from layer {lost[0] + 1} on it is beyond all finite numbers."
+    if factor > 1:
+        return f"The second moment grows by a factor of {factor:.3g} per layer."
+    return f"The second moment falls to {factor:.3g} of itself per layer."

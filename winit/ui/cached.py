@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from winit import distributions, signal, spectrum, theory
 from winit.comparison import Comparison
-from winit.fields import BadInput, Refused
+from winit.fields import BadInput
 from winit.initializers import LayerShape, scheme
 from winit.lenses import CompareKnobs
 from winit.queueing import POOL, turn
@@ -95,10 +95,7 @@ def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
 
 def _study(spec: Spec, seeds: int) -> Study:
     found = signal.measure(spec, seeds)
-    try:
-        return found, signal.predict(found)
-    except Refused as refusal:
-        return found, f"theory needs {refusal}"
+    return found, signal.predict_or_reason(found)
 
 
 Spectra = tuple[spectrum.LayerSpectra, spectrum.Jacobian | str]
