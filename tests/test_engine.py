@@ -78,7 +78,7 @@ def follow(spec: Spec, data: Data, initializer: str = "he_normal") -> tuple[Trai
         optimizer = OPTIMIZERS[spec.optimizer](in_order(module), spec.weight_decay)
         setups.append((optimizer, SCHEDULES[spec.schedule](optimizer)))
     (group,) = training.groups
-    batches = [next(group.batches) for _ in range(spec.steps)]
+    batches = [(inputs.clone(), targets) for inputs, targets in (next(group.batches) for _ in range(spec.steps))]
     group.batches = iter(batches)
     worst = 0.0
     next(training)

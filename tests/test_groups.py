@@ -20,7 +20,7 @@ def _sized(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize(("normalization", "residual"), [("none", "off"), ("batch", "plain"), ("layer", "zero")])
-@pytest.mark.parametrize("width", [7, 32])
+@pytest.mark.parametrize("width", [7, 32, 65, 130])  # each way to multiply
 def test_groups_and_workers_change_no_bit(
     monkeypatch: pytest.MonkeyPatch, optimizer: str, normalization: str, residual: str, width: int
 ) -> None:

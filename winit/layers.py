@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -119,54 +120,82 @@ class Layer(Protocol):
 Twin = Callable[[Tensor], Tensor]
 """(parameter) -> where its gradient goes."""
 
-_TORCH_FROM = 48
-"""From here on torch multiplies by a transpose faster; with whole lanes it rounds a member as it would alone."""
+_SQUARE_FROM = 48
+_WIDE_FROM = 128
+
+
+Scratch = dict[tuple[int, ...], np.ndarray]
+"""Memory by its shape, of one pass and for one moment: all layers use the same, which so stays in the cache."""
+
+
+def product(left: Tensor, right: Tensor, out: Tensor, scratch: Scratch) -> Callable[[], object]:
+    """Return what writes left @ right over out, (members, rows, columns) each, whenever it is called.
+
+    Members are multiplied one after the other, so what a member gets cannot depend on its company (`torch.bmm`
+    rounds by company); shapes and strides alone choose between NumPy's BLAS, which has kernels for small
+    matrices, and torch's for wide ones.
+    """
+    rows, shared, columns = *left.shape[1:], right.shape[2]
+    if sorted((rows, shared, columns))[1] >= _WIDE_FROM:
+        each = list(zip(left.unbind(), right.unbind(), out.unbind(), strict=True))
+        return lambda: [torch.mm(a, b, out=c) for a, b, c in each]
+    a, b, c = left.numpy(), right.numpy(), out.numpy()
+    is_along_rows = left.stride(2) == 1 and right.stride(1) == 1 and right.stride(2) > 1
+    if is_along_rows and min(rows, columns) >= _SQUARE_FROM and shared <= _WIDE_FROM:
+        # The kernels for small matrices leave out inner products of rows; turning one factor around is faster.
+        turned = scratch.setdefault(b.shape, np.empty(b.shape, dtype=b.dtype))
+
+        def multiply() -> None:
+            np.copyto(turned, b)
+            np.matmul(a, turned, out=c)
+
+        return multiply
+    return partial(np.matmul, a, b, out=c)
 
 
 class Linear:
-    """z = W h + b.
+    """z = W h + b."""
 
-    Products are NumPy's: it calls its BLAS for one member after the other, so what a member gets cannot depend on
-    its company (`torch.bmm` rounds by company but at widths that are multiples of 32), and that BLAS has kernels
-    for small matrices.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor, samples: int, gradient_of: Twin, below: Tensor | None) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        samples: int,
+        gradient_of: Twin,
+        below: Tensor | None,
+        scratch: Scratch,
+    ) -> None:
         """Make the layer; `below` is where the gradient by the inputs goes, None where nobody asks for it."""
         members, fan_out, _ = weight.shape
         self.weight, self.bias = weight, bias
         self.parameters: Sequence[Tensor] = (weight, bias)
         self.gradients: Sequence[Tensor] = (gradient_of(weight), gradient_of(bias))
         self._outputs = stacked(members, fan_out, samples, weight.dtype)
-        self._inputs = self._delta = self._outputs
-        self._below = below
-        # What NumPy sees of them.
-        self._w, self._z, self._of_w, self._of_b = (t.numpy() for t in (weight, self._outputs, *self.gradients))
-        self._w_transposed = self._w.transpose(0, 2, 1)
-        self._h = self._h_transposed = self._d = self._z
-        self._into = None if below is None else below.numpy()
-        self._ones = np.ones((samples, 1), dtype=self._w.dtype)
-        self._is_torch_faster = samples % _LANES == 0 and min(weight.shape[1:]) >= _TORCH_FROM
+        self._inputs = self._delta = torch.empty(0)
+        """Of the last pass: while they are the same tensors, so are the products."""
+        self._below, self._scratch = below, scratch
+        self._ones = torch.ones(members, samples, 1, dtype=weight.dtype)
+        self._forward: Callable[[], object]
+        self._backward: list[Callable[[], object]]
 
     def forward(self, h: Tensor) -> Tensor:
         if h is not self._inputs:
-            self._inputs, self._h = h, h.numpy()
-            self._h_transposed = self._h.transpose(0, 2, 1)
-        np.matmul(self._w, self._h, out=self._z)
+            self._inputs, self._delta = h, torch.empty(0)
+            self._forward = product(self.weight, h, self._outputs, self._scratch)
+        self._forward()
         return self._outputs.add_(self.bias)
 
     def backward(self, delta: Tensor) -> Tensor:
         if delta is not self._delta:
-            self._delta, self._d = delta, delta.numpy()
-        if self._is_torch_faster:
-            torch.bmm(delta, self._inputs.mT, out=self.gradients[0])
-        else:
-            np.matmul(self._d, self._h_transposed, out=self._of_w)
-        np.matmul(self._d, self._ones, out=self._of_b)
-        if self._below is None or self._into is None:
-            return delta
-        np.matmul(self._w_transposed, self._d, out=self._into)
-        return self._below
+            self._delta = delta
+            of_weight, of_bias = self.gradients
+            factors = [(delta, self._inputs.mT, of_weight), (delta, self._ones, of_bias)]
+            if self._below is not None:
+                factors.append((self.weight.mT, delta, self._below))
+            self._backward = [product(*each, self._scratch) for each in factors]
+        for multiply in self._backward:
+            multiply()
+        return delta if self._below is None else self._below
 
 
 class Elementwise:

@@ -30,6 +30,7 @@ from winit.layers import (
     Norm,
     NormState,
     Packed,
+    Scratch,
     quiet,
     restacked,
     stacked,
@@ -246,8 +247,9 @@ class Workspace:
             return shared[key]
 
         shared: dict[tuple[int, int], Tensor] = {}
+        scratch: Scratch = {}
         linears = [
-            Linear(weight, bias, samples, gradient_of, below(number, weight))
+            Linear(weight, bias, samples, gradient_of, below(number, weight), scratch)
             for number, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True))
         ]
         norms = [Norm(state, gradient_of, is_training=is_training, momentum=momentum) for state in ensemble.norms]

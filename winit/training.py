@@ -38,7 +38,7 @@ STATUSES = ("learned", "learning", "stalled", "worse", "diverged")
 """What became of a run, from best to worst."""
 
 _CHUNK = 256  # samples of one evaluation pass: up to twice as fast as all at once
-_GATHER_BYTES = 8_000_000
+_DRAWN = 400_000  # sample numbers that are drawn at once, of a hundred steps at most
 _LOSSES = 1000  # steps whose losses are kept before they are looked at
 
 
@@ -159,8 +159,8 @@ class _Batches:
         self.size = min(batch_size, self.total)
         self.seeds = sorted(set(seeds))
         self.rows = torch.tensor([self.seeds.index(seed) for seed in seeds])
-        per_step = len(seeds) * self.size * inputs.shape[1] * inputs.element_size()
-        self.chunk = max(1, min(100, _GATHER_BYTES // max(1, per_step)))
+        self.chunk = max(1, min(100, _DRAWN // (len(seeds) * self.size)))
+        self._gathered = torch.empty(len(seeds) * self.size, inputs.shape[1], dtype=inputs.dtype)
         self._orders: dict[int, Tensor] = {}
 
     def _indices(self, first: int, count: int) -> Tensor:
@@ -180,17 +180,20 @@ class _Batches:
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs (members, features, size) and targets (members, 1 or outputs, size), without end."""
+        """Yield inputs (members, features, size) and targets (members, 1 or outputs, size), without end.
+
+        The inputs are always the same tensor, written anew.
+        """
         first = 0
-        members, features = len(self.rows), self.inputs.shape[1]
-        gathered = torch.empty(self.chunk * members * self.size, features, dtype=self.inputs.dtype)
+        inputs = self._gathered.view(len(self.rows), self.size, -1).mT  # a view: the products read it as it lies
         while True:
             index = self._indices(first, self.chunk)[self.rows].transpose(0, 1)
-            torch.index_select(self.inputs, 0, index.reshape(-1), out=gathered)
-            # A view: the products read it as it lies.
-            inputs = gathered.view(self.chunk, members, self.size, features).mT
+            places = index.reshape(self.chunk, -1)
             targets = self.targets[index].mT.contiguous()
-            yield from zip(inputs.unbind(), targets.unbind(), strict=True)
+            # One after the other: a hundred tensors at once would set off Python's garbage collector.
+            for step in range(self.chunk):
+                torch.index_select(self.inputs, 0, places[step], out=self._gathered)
+                yield inputs, targets[step]
             first += self.chunk
 
 
@@ -213,6 +216,7 @@ class Group:
         train_y = self.loss.targets(data.train_y, dtype)[0].T
         batches = _Batches(train_x, train_y, spec.batch_size, [member.seed for member in self.members])
         self.batch_size = batches.size
+        self._samples = torch.tensor(batches.size, dtype=dtype)  # to divide by a number takes torch twice as long
         self.batches = iter(batches)
         self.workspace = Workspace(self.ensemble, batches.size, is_lean=True)
         self._evaluation: dict[int, Workspace] = {}
@@ -247,7 +251,7 @@ class Group:
         outputs = self.workspace.forward(inputs)
         loss, gradient = self.loss.value_and_gradient(outputs, targets)
         losses.copy_(loss)
-        self.workspace.backward(gradient.div_(self.batch_size))
+        self.workspace.backward(gradient.div_(self._samples))
         if self.spec.clip:
             clip_(self.workspace.packed_gradients.tensors, self.spec.clip)
         self.optimizer.update(self.schedule(self.step, self.spec.steps))
