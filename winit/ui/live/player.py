@@ -54,6 +54,8 @@ class Session:
 
     key: tuple[Spec, TrainKnobs]
     recording: Recording
+    cost: float | None = None
+    """Expected seconds of the whole training."""
     first: int = 0
     """The frame that the last answer begins with."""
     serial: int = 0
@@ -81,8 +83,8 @@ def current_recording(page: frame.Page[TrainKnobs]) -> Session | None:
     except BadInput as problem:
         page.refuse(problem, [("Use 10 layers of 64 units, 300 steps", {"depth": 10, "width": 64, "steps": 300})])
         return None
-    with turn():
-        session = Session(key, Recording(spec, page.knobs))
+    with turn(price.seconds):
+        session = Session(key, Recording(spec, page.knobs), price.seconds)
     answer(session, 1)
     st.session_state["_recording"] = session
     return session
