@@ -57,6 +57,17 @@ def _numbers(sweep: Sweep) -> bytes:
     return b"".join(run.to_bytes() for run in split(sweep.history()).values())
 
 
+def test_a_sweep_that_was_let_go_ends_with_the_same_numbers() -> None:
+    sweep = Sweep(SPEC, KNOBS)
+    sweep.advance(0.0)
+    assert sweep.is_in_memory
+    sweep.let_go()
+    assert not sweep.is_in_memory
+    for _ in sweep:
+        pass
+    assert _numbers(sweep) == _numbers(_swept())
+
+
 # Records and keys
 
 
