@@ -241,6 +241,7 @@ def test_a_signal_beyond_all_numbers_is_infinite() -> None:
     assert np.isfinite(signal.forward_log10[:, 0]).all()
     assert (signal.forward_log10[:, -1] == np.inf).all()
     assert per_layer(signal) == np.inf
+    assert "beyond all finite numbers" in verdict(signal)
 
 
 # Against autograd
