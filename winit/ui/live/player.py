@@ -106,7 +106,7 @@ def answer(session: Session, count: int) -> None:
         for _ in range(_SLICES):
             if len(frames) == count or recording.is_finished:
                 break
-            with turn():
+            with turn(session.cost):
                 begin = time.process_time()
                 frames += recording.advance(count - len(frames), SLICE)
                 seconds += time.process_time() - begin
@@ -177,7 +177,7 @@ def serve(session: Session, value: object) -> None:
     if run != session.recording.run or (have == session.first and have < session.recording.made):
         return
     if have != session.recording.made:
-        with turn():
+        with turn(session.cost):
             session.recording = Recording(*session.key, first=have)
     answer(session, count)
 
