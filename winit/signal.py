@@ -28,8 +28,8 @@ from winit.initializers import LayerShape, scheme
 from winit.initializers.biases import bias_rule
 from winit.layers import EPSILON, RESIDUALS, linears
 from winit.losses import loss_of
-from winit.network import Member, Workspace, initialize, seeds_of
-from winit.queueing import spread
+from winit.network import Member, Workspace, first_layers, initialize, seeds_of
+from winit.queueing import WORKERS, spread
 from winit.seeds import generator
 from winit.spec import OUTPUT_FACTORS, Spec
 from winit.statistics import FLAT, steepest
@@ -164,22 +164,25 @@ def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: 
     return squared
 
 
-def _lengths(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return values (..., units, samples), scaled where squares would leave the numbers, and lengths (..., samples)."""
-    square = values.square().sum(dim=-2)
+def _lengths(values: torch.Tensor, square: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return values (..., units, samples), scaled where squares would leave the numbers, and lengths (..., samples).
+
+    `square` (..., samples) is the sum of squares over the units.
+    """
     low, high = square.aminmax()
     if not 1e-280 < float(low) <= float(high) < 1e300:
         values = values / values.abs().amax(dim=-2, keepdim=True).clamp_min(5e-324)
         square = values.square().sum(dim=-2)
-    return values, square.sqrt_()
+    return values, square.sqrt()
 
 
-def _mean_cosine(values: torch.Tensor) -> Array:
+def _mean_cosine(values: torch.Tensor, squares: torch.Tensor) -> Array:
     """Return the mean over pairs of samples of their cosine, values (layers, units, samples), (layers,).
 
+    `squares` (layers, samples) are their sums of squares over the units.
     A sample that is 0 in a layer, or beyond all numbers, counts in no pair; NaN where no pair is left.
     """
-    values, length = _lengths(values)
+    values, length = _lengths(values, squares)
     has_direction = (length > 0) & length.isfinite()
     count = has_direction.sum(dim=1)
     if not bool(has_direction.all()):
@@ -192,7 +195,7 @@ def _mean_cosine(values: torch.Tensor) -> Array:
 
 def _mean_squared_cosine(values: torch.Tensor) -> float:
     """Return the mean over pairs of samples of their squared cosine, values (units, samples); NaN without a pair."""
-    values, length = _lengths(values)
+    values, length = _lengths(values, values.square().sum(dim=0))
     has_direction = (length > 0) & length.isfinite()
     count = int(has_direction.sum())
     if count < 2:
@@ -261,7 +264,9 @@ def _chunks(widths: Sequence[int], samples: int) -> Iterator[list[int]]:
 
 def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
     """Return the rows of `_MOMENTS` for pre-activations and activations (layers, units, samples), gradients as NaN."""
-    slope = phi.backward(torch.ones_like(z), z, a, torch.empty_like(z))
+    slope = phi.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs_()
+    is_flat = (slope < FLAT * steepest(phi)).numpy()
+    squares = z.square().sum(dim=1)
     unknown = np.full(len(z), math.nan)
     of_samples = a.mean(dim=1, keepdim=True)
     return np.stack(
@@ -274,19 +279,38 @@ def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
             of_samples.mean(dim=(1, 2)).numpy(),
             _variance(a, of_samples),
             _variance(a, a.mean(dim=2, keepdim=True)),
-            _mean_cosine(z),
-            (slope == 0).all(dim=2).double().mean(dim=1).numpy(),
-            (slope.abs_() < FLAT * steepest(phi)).double().mean(dim=(1, 2)).numpy(),
+            _mean_cosine(z, squares),
+            (slope.amax(dim=2) == 0).double().mean(dim=1).numpy(),
+            [np.count_nonzero(layer) / layer.size for layer in is_flat],
         ]
     )
 
 
 @torch.inference_mode()
-def _measure_one(spec: Spec, seed: int, inputs: torch.Tensor, offset: int, stride: int, *, backward: bool) -> _One:
+def _measure_some(
+    spec: Spec, numbered: Sequence[tuple[int, int]], inputs: torch.Tensor, stride: int, *, backward: bool
+) -> list[_One]:
+    """Measure one network (row, seed) after the other, in the memory of the first: fresh memory takes time."""
     torch.set_flush_denormal(True)
-    samples = inputs.shape[2]
-    ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
-    workspace = Workspace(ensemble, samples)
+    workspace: Workspace | None = None
+    found = []
+    for row, seed in numbered:
+        if workspace is None:
+            ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
+            workspace = Workspace(ensemble, inputs.shape[2])
+        else:
+            drawn = first_layers(spec, spec.initializer, seed)
+            for weight, bias, layer in zip(workspace.ensemble.weights, workspace.ensemble.biases, drawn, strict=True):
+                weight[0].copy_(layer[0])
+                bias[0, :, 0].copy_(layer[1])
+        found.append(_measure_one(spec, seed, workspace, inputs, row % stride, stride, backward=backward))
+    return found
+
+
+def _measure_one(
+    spec: Spec, seed: int, workspace: Workspace, inputs: torch.Tensor, offset: int, stride: int, *, backward: bool
+) -> _One:
+    ensemble, samples = workspace.ensemble, inputs.shape[2]
     outputs = workspace.forward(inputs)
     moments = np.full((len(_MOMENTS), spec.depth), np.nan)
     distinct = np.full((2, spec.depth), -1)
@@ -327,17 +351,17 @@ def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward:
     members = seeds_of(spec, seeds)
     stride = -(-len(members) * max(spec.widths) * len(x) // _KEPT)
 
-    def one(numbered: tuple[int, int]) -> _One:
-        row, seed = numbered
-        return _measure_one(spec, seed, inputs, row % stride, stride, backward=backward)
+    def some(numbered: Sequence[tuple[int, int]]) -> list[_One]:
+        return _measure_some(spec, numbered, inputs, stride, backward=backward)
 
     # A network at a time for each thread: memory stays that of a few, whatever the number of seeds.
-    found = spread(one, list(enumerate(members)))
+    shares = [list(enumerate(members))[first::WORKERS] for first in range(min(WORKERS, seeds))]
+    measured = spread(some, shares)
+    found = [measured[row % len(shares)][row // len(shares)] for row in range(seeds)]
     rows = np.stack([network.moments for network in found], axis=1)
     distinct = np.stack([network.distinct for network in found], axis=1)
     pre, gradients = (np.concatenate([network.kept[k] for network in found], axis=1) for k in (0, 1))
     phi = activation(spec.activation)
-    quantiles = np.stack(spread(_quantiles, list(pre)), axis=1)
     alignment = [network.alignment for network in found if not math.isnan(network.alignment)]
     moments = dict(zip(_MOMENTS, rows, strict=True))
     return Signal(
@@ -348,23 +372,23 @@ def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward:
         **moments,
         distinct_rows=distinct[0],
         distinct_gradients=distinct[1],
-        quantiles=quantiles,
+        quantiles=_quantiles(pre),
         activation_histogram=_activation_histogram(phi, pre[:, ::2]),
         gradient_histogram=_gradient_histogram(gradients[:, ::2]),
     )
 
 
 def _quantiles(values: Array) -> Array:
-    """Return the quantiles of what is not NaN (N,), by linear interpolation; NaN beyond all numbers."""
-    some = values[~np.isnan(values)]
-    if not len(some):
-        return np.full(len(QUANTILES), np.nan)
-    place = QUANTILES * (len(some) - 1)
-    low = place.astype(int)
-    high = np.minimum(low + 1, len(some) - 1)
-    ordered = np.partition(some, np.unique([low, high]))
+    """Return the quantiles of what is not NaN in each row (depth, N), (21, depth); NaN beyond all numbers.
+
+    By linear interpolation.
+    """
+    ordered = np.sort(values, axis=1)  # NaN last; faster than a partition
+    row, last = np.arange(len(values)), (~np.isnan(values)).sum(axis=1) - 1
+    place = QUANTILES[:, None] * last
+    low = np.floor(place).astype(int)
     with np.errstate(invalid="ignore"):
-        below, above = ordered[low], ordered[high]
+        below, above = ordered[row, low], ordered[row, np.minimum(low + 1, last)]
         found: Array = below + (place - low) * (above - below)
     return found
 
@@ -374,17 +398,12 @@ def _counted(values: Array, low: float, high: float, *, is_log: bool) -> Histogr
     edges = np.linspace(low, high, BINS + 1)
     count = np.maximum(1, (~np.isnan(values)).sum(axis=1))[:, None]
     zeros = (values == 0).sum(axis=1) / count[:, 0]
-
-    def row(line: Array) -> Array:
-        if is_log:
-            with np.errstate(divide="ignore"):
-                line = np.log10(np.abs(line))
-        inside = torch.from_numpy(line)
-        inside = inside[(inside >= low) & (inside <= high)]
-        shares: Array = torch.histc(inside, BINS, low, high).numpy()
-        return shares
-
-    shares = np.stack(spread(row, list(values))) / count
+    if is_log:
+        with np.errstate(divide="ignore"):
+            values = np.log10(np.abs(values))
+    ordered = np.sort(values, axis=1)
+    upto = np.stack([np.append(row.searchsorted(edges[:-1]), row.searchsorted(high, "right")) for row in ordered])
+    shares = np.diff(upto, axis=1) / count
     total = shares.sum(axis=1) + (zeros if is_log else 0.0)
     return Histogram(edges, shares, zeros, np.clip(1 - total, 0.0, 1.0))
 
