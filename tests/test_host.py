@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,27 @@ def test_memory_without_a_limit_is_that_of_the_machine(text: str, tmp_path: Path
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     kilobytes = next(int(line.split()[1]) for line in lines if "MemTotal" in line)
     assert host.memory(_write(tmp_path, {"memory.max": text})) == pytest.approx(1024 * kilobytes, rel=0.01)
+
+
+_FREE_MUCH = """
+from winit import host
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+blocks = [bytes(1000) for _ in range(200_000)]
+last = bytes(1000)
+before = resident()
+del blocks
+kept = resident()
+print(before, kept, host.give_back(), resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what was freed")
+def test_freed_memory_is_given_back() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    said = subprocess.run(
+        [sys.executable, "-c", _FREE_MUCH], env=environment, capture_output=True, text=True, check=True
+    )
+    before, _, given, after = said.stdout.split()
+    assert given == "True"
+    assert int(after) < int(before) - 40_000  # pages: of 200 MB, at least 160

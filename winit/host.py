@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from pathlib import Path
@@ -32,6 +33,15 @@ def memory(folder: Path = _CONTROL_GROUP) -> float:
     physical = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     limit = _numbers(folder / "memory.max", 1) or _numbers(folder / "memory/memory.limit_in_bytes", 1)
     return min(physical, limit[0]) if limit else physical
+
+
+def give_back() -> bool:
+    """Hand memory that was freed back to the system, where the C library keeps it; return whether there was any.
+
+    glibc keeps what each thread has freed: a server with a thread per run would stay as large as at its busiest.
+    """
+    trim = None if os.name == "nt" else getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return bool(trim and trim(0))
 
 
 def _numbers(path: Path, count: int) -> tuple[float, ...] | None:

@@ -198,6 +198,7 @@ class Recording:
                 break
             frames.append(self._frame(next(self.training)))
             self.made += 1
+        self.training.rest()  # many wait for long: a page each, paused or forgotten
         return frames
 
     def reach(self, seconds: float) -> bool:

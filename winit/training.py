@@ -280,6 +280,10 @@ class Group:
         # Of targets that do not vary there is nothing to explain.
         return means, np.where(np.isfinite(means) & (variance > 0), 1 - means / (variance or 1.0), np.nan)
 
+    def rest(self) -> None:
+        """Let go of memory that only evaluation needs, until it is needed again."""
+        self._evaluation.clear()
+
 
 _CACHE_BYTES = 4e6  # about twice what one core keeps near
 _CALL_ELEMENTS = {1: 16_000, 2: 80_000}  # a call of fewer numbers costs more than its work; more with the lock shared
@@ -383,6 +387,11 @@ class Training(Iterator[Snapshot]):
         if self._layer_statistics:
             return Snapshot(**{**vars(snapshot), "layers": self.measure_layers()})
         return snapshot
+
+    def rest(self) -> None:
+        """Let go of memory that only evaluation needs, until it is needed again."""
+        for group in self.groups:
+            group.rest()
 
     @property
     def _diverged_at(self) -> tuple[int | None, ...]:

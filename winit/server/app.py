@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from winit import budget, queueing
+from winit import budget, host, queueing
 from winit.server import metrics as counted
 from winit.server.guard import Guard
 from winit.server.metrics import Metrics
@@ -24,6 +24,7 @@ SCRIPT = Path(__file__).parents[2] / "app.py"
 """Home; the other pages lie beside it. They are not part of the package: a host serves a checkout."""
 
 _LOG = logging.getLogger(__name__)
+_GIVE_BACK_SECONDS = 20.0
 
 
 def _warm() -> None:
@@ -34,6 +35,12 @@ def _warm() -> None:
     budget.speed()
 
 
+async def _give_back() -> None:
+    while True:
+        await asyncio.sleep(_GIVE_BACK_SECONDS)
+        await asyncio.to_thread(host.give_back)
+
+
 def make(settings: Settings) -> Guard:
     """Return the app of this process, to be served by an ASGI server."""
 
@@ -42,7 +49,9 @@ def make(settings: Settings) -> Guard:
         # The server listens only after this: who gets an answer gets it from a warm process.
         await asyncio.to_thread(_warm)
         _LOG.info("ready")
+        keeping = asyncio.create_task(_give_back())
         yield
+        keeping.cancel()
 
     async def show_metrics(request: Request) -> Response:
         return counted.answer(metrics, settings.metrics_token, request)
