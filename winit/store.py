@@ -203,10 +203,11 @@ class Store:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the table in an empty file; raise `_Foreign` for a file that is not ours."""
+        # In this order: another process may make the table, with its mark, between the two.
+        is_empty = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
         mark, schema = (
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
-        is_empty = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
         if not is_empty and (mark, schema) != (_MARK, _SCHEMA):
             raise _Foreign
         if self._is_read_only:

@@ -8,7 +8,7 @@ where a page has up to a dozen. Here nothing is checked until a test does it for
 >>> chart.update_layout(margin={"b": 30})
 >>> chart.layout["margin"]
 {'t': 8, 'b': 30}
->>> chart.figure().data[0].y
+>>> list(chart.figure().data[0].y)
 [3, 4]
 """
 
