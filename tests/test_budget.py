@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,11 @@ def test_the_command_in_a_terminal_means_the_same_comparison(
 def test_the_limit_of_a_host_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WINIT_SECONDS", raising=False)
     monkeypatch.delenv("WINIT_MEGABYTES", raising=False)
+    # What the system says it has, by another way than the one that is tested.
+    kilobytes = next(
+        int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line
+    )
+    assert 1e6 <= Limit.of_host().bytes <= 1024 * kilobytes / 16
     assert Limit.of_host().bytes == host.memory() / 16 // 1e6 * 1e6
     assert Limit.of_host().seconds == 120
 
@@ -253,7 +259,7 @@ def test_a_price_is_near_what_it_costs(spec: Spec, knobs: CompareKnobs) -> None:
         pass
     # In processor time, which other processes do not lengthen much; on this thread and those of the pool.
     cost = time.process_time() - begun
-    assert cost / 4 < comparison_price(spec, knobs).seconds < 4 * cost
+    assert cost / 3 < comparison_price(spec, knobs).seconds < 3 * cost
 
 
 def test_the_limit_of_a_host_is_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

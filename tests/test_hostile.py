@@ -125,6 +125,7 @@ class House:
             for depth in (4, 3):
                 visitor.set("depth", double_array_value=[depth])
                 answer = await visitor.run()
+                assert answer.seconds < 3
                 _assert_page(answer)
                 assert visitor.query == f"v=1&depth={depth}"
 

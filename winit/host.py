@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+from functools import cache
 from pathlib import Path
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -26,6 +27,7 @@ def cores(folder: Path = _CONTROL_GROUP) -> int:
     return min(bound, max(1, math.ceil(quota / period))) if quota > 0 and period > 0 else bound
 
 
+@cache
 def memory(folder: Path = _CONTROL_GROUP) -> float:
     """Return the memory in bytes that this process may use; 8 GB where the system does not say."""
     if not hasattr(os, "sysconf"):  # Windows

@@ -32,7 +32,7 @@ from winit.network import Member, Workspace, first_layers, initialize, seeds_of
 from winit.queueing import WORKERS, spread
 from winit.seeds import generator
 from winit.spec import OUTPUT_FACTORS, Spec
-from winit.statistics import FLAT, steepest
+from winit.statistics import dead_and_saturated
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -264,8 +264,6 @@ def _chunks(widths: Sequence[int], samples: int) -> Iterator[list[int]]:
 
 def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
     """Return the rows of `_MOMENTS` for pre-activations and activations (layers, units, samples), gradients as NaN."""
-    slope = phi.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs_()
-    is_flat = (slope < FLAT * steepest(phi)).numpy()
     squares = z.square().sum(dim=1)
     unknown = np.full(len(z), math.nan)
     of_samples = a.mean(dim=1, keepdim=True)
@@ -280,8 +278,7 @@ def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
             _variance(a, of_samples),
             _variance(a, a.mean(dim=2, keepdim=True)),
             _mean_cosine(z, squares),
-            (slope.amax(dim=2) == 0).double().mean(dim=1).numpy(),
-            [np.count_nonzero(layer) / layer.size for layer in is_flat],
+            *dead_and_saturated(phi, z, a),
         ]
     )
 

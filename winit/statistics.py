@@ -163,6 +163,17 @@ def _change(weights: Tensor, before: Tensor) -> Array:
     return change
 
 
+def dead_and_saturated(phi: Activation, z: Tensor, a: Tensor) -> tuple[Array, Array]:
+    """Return two shares of pre-activations and activations (rows, units, samples), (rows,) each.
+
+    Of units whose slope is 0 for every sample; of units and samples whose slope is below `FLAT` of the steepest.
+    """
+    slope = phi.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs_()
+    dead: Array = (slope.amax(dim=2) == 0).double().mean(dim=1).numpy()
+    is_flat = (slope < FLAT * steepest(phi)).numpy()
+    return dead, np.array([np.count_nonzero(row) / row.size for row in is_flat])
+
+
 @torch.inference_mode()
 def measure(
     ensemble: Ensemble, inputs: Tensor, targets: Tensor, loss: Loss, before: Sequence[Tensor] | None = None
@@ -177,13 +188,9 @@ def measure(
     workspace = Workspace(double, samples)
     outputs = workspace.forward(inputs.double().expand(double.members, *inputs.shape))
     workspace.backward(loss.value_and_gradient(outputs, targets)[1])
-    flat = FLAT * steepest(double.activation)
 
     def shares(z: Tensor, a: Tensor) -> Array:
-        slope = double.activation.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs_()
-        dead, saturated = (slope == 0).all(dim=2).double().mean(dim=1), (slope < flat).double().mean(dim=(1, 2))
-        found: Array = torch.stack([dead, saturated], dim=1).numpy()
-        return found
+        return np.stack(dead_and_saturated(double.activation, z, a), axis=1)
 
     dead, saturated = np.moveaxis(_by_layer(shares, workspace.pre_activations, workspace.activations), 2, 0)
     weights = double.weights[:-1]

@@ -3,7 +3,8 @@
 Plotly's own figure checks and copies every property that is set: 20 ms for an empty figure in our style,
 where a page has up to a dozen. Here nothing is checked until a test does it for every figure.
 
->>> chart = Chart({"height": 200, "margin": {"t": 8, "b": 8}})
+>>> chart = Chart()
+>>> chart.update_layout(height=200, margin={"t": 8, "b": 8})
 >>> chart.add_scatter(x=[1, 2], y=[3, 4])
 >>> chart.update_layout(margin={"b": 30})
 >>> chart.layout["margin"]
@@ -23,10 +24,9 @@ import plotly.graph_objects as go
 class Chart:
     """Traces and a layout, to be filled by the methods of a Plotly figure's names; values merge, deep."""
 
-    def __init__(self, layout: Mapping[str, Any] | None = None) -> None:
+    def __init__(self) -> None:
         self.data: list[dict[str, Any]] = []
         self.layout: dict[str, Any] = {}
-        self.update_layout(**(layout or {}))
 
     def _add(self, kind: str, properties: dict[str, Any]) -> None:
         self.data.append({"type": kind, **{name: value for name, value in properties.items() if value is not None}})

@@ -72,14 +72,11 @@ def biases(text: str, shape: LayerShape, own: Tensor, best: Tensor | None, strea
     """Return the biases (fan_out,) of a layer by a rule.
 
     `own` is what the initializer drew; `best` (outputs,) what the best constant predictor answers, None without
-    labels. `stream` gives the generator, for a rule that draws.
+    labels. `stream` gives the generator, for a rule that has a law.
     """
     rule = bias_rule(text)
     if rule.record.law is not None:
-        law = rule.record.law(**rule.values)
-        if isinstance(law, laws.Constant):
-            return torch.full((shape.fan_out,), law.value)
-        return law.sample((shape.fan_out,), stream())
+        return rule.record.law(**rule.values).sample((shape.fan_out,), stream())
     if rule.record.name == "scheme":
         return own
     return best if shape.is_output and best is not None else torch.zeros(shape.fan_out)
