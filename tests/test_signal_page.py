@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from winit import signal
+from winit.figures.style import number_of_log10
 from winit.spec import Spec
 from winit.ui import answers
 
@@ -41,6 +43,22 @@ def test_the_page_shows_the_measured_numbers() -> None:
     for one in found:
         for rule in signal.rules(one):
             assert rule.sentence in said(at)
+
+
+def test_numbers_by_layer_are_in_a_fold_and_written_once_it_opens() -> None:
+    at = visit(initializers="glorot_normal")
+    assert not at.dataframe
+    at.session_state["numbers"] = True
+    at.run()
+    assert not at.exception
+    table = at.dataframe[0].value
+    assert table["initializer"].tolist() == ["he_normal"] * 4 + ["glorot_normal"] * 4
+    found = signal.measure(Spec(depth=4, width=8, batch_size=8), 2)
+    assert table["E z²"].tolist()[:4] == [
+        number_of_log10(float(value)) for value in np.median(found.forward_log10, axis=0)
+    ]
+    labels = [button.proto.label for button in at.get("download_button")]
+    assert labels == ["Numbers as CSV", "Numbers as JSON", "Spec as JSON"]
 
 
 @pytest.mark.parametrize(

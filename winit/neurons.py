@@ -40,7 +40,7 @@ def side_by_side(spec: Spec, layer: int) -> Neurons:
     ensemble = initialize(spec, [Member(spec.initializer, spec.seed, 0.0)], torch.float64)
     workspace = Workspace(ensemble, len(x))
     outputs = workspace.forward(torch.tensor(x, dtype=torch.float64).T.unsqueeze(0))
-    pull_back(workspace, outputs, spec, len(x), spec.seed)
+    pull_back(workspace, outputs, spec, len(x), [spec.seed])
     linear = next(islice(linears(workspace.layers), layer - 1, None))
     gradients = linear.gradients[0][0].numpy().copy() / len(x)
     return Neurons(layer, ensemble.weights[layer - 1][0].numpy().copy(), gradients)

@@ -13,7 +13,6 @@ networks in which float32 underflows are still measured.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +39,7 @@ Counts = NDArray[np.int64]
 QUANTILES = np.linspace(0.01, 0.99, 21)
 """The quantiles of the pre-activations that are kept, layer by layer."""
 BINS = 60
+_A_LAYER = 2**15  # weights or values of a layer, of the networks that are measured together
 _TOGETHER = 2**17  # values of layers that are looked at in one go: a megabyte
 _KEPT = 2**13  # values a layer, of all seeds together, from which quantiles come, and histograms from half of them
 
@@ -130,12 +130,16 @@ def _underflows(log10: Array) -> NDArray[np.bool_]:
     return np.asarray((log10 / 2 < -126 * math.log10(2)) & (log10 > -np.inf))
 
 
-def _second_moment_log10(values: Sequence[torch.Tensor]) -> Array:
-    """Return log10 of the mean square of each of the values, (N,); scaled where squares under- or overflow."""
-    squares = np.array([float(torch.dot(flat, flat)) for flat in (each.flatten() for each in values)])
+def _second_moment_log10(values: torch.Tensor, squares: torch.Tensor | None = None) -> Array:
+    """Return log10 of the mean square of each of the values (N, units, samples), (N,).
+
+    Scaled where squares under- or overflow. `squares` (N,) is their sum, where it is known.
+    """
+    found: Array = (values.square().sum(dim=(1, 2)) if squares is None else squares).numpy()
+    scaled = np.flatnonzero(~((found > 1e-280) & (found < 1e300))).tolist()
     with np.errstate(divide="ignore"):
-        found: Array = np.log10(squares / [each.numel() for each in values])
-    for place in np.flatnonzero(~((squares > 1e-280) & (squares < 1e300))).tolist():
+        found = np.log10(found / values[0].numel())
+    for place in scaled:
         largest = float(values[place].abs().max())
         if largest == 0:
             found[place] = -np.inf
@@ -147,19 +151,21 @@ def _second_moment_log10(values: Sequence[torch.Tensor]) -> Array:
     return found
 
 
-def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seed: int) -> float:
+def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seeds: Sequence[int]) -> Array:
     """Send the gradient of each sample's loss, or a N(0, 1) cotangent, from the outputs to the first layer.
 
-    Return the mean squared cosine between the gradients of two samples by the outputs.
+    `seeds` are those of the members. Return the mean squared cosine between the gradients of two samples by the
+    outputs, (members,).
     """
     if datasets.DATASETS[spec.dataset].has_labels:
         data = datasets.load(spec.dataset)
         loss = loss_of(data)
         _, cotangent = loss.value_and_gradient(outputs, loss.targets(data.train_y[:samples], outputs.dtype))
     else:
-        source = generator(seed, "cotangent")
-        cotangent = torch.empty(outputs.shape, dtype=outputs.dtype).normal_(generator=source)
-    squared = _mean_squared_cosine(cotangent[0])
+        cotangent = torch.empty_like(outputs)
+        for member, seed in zip(cotangent.unbind(), seeds, strict=True):
+            member.normal_(generator=generator(seed, "cotangent"))
+    squared = _mean_squared_cosine(cotangent)
     workspace.backward(cotangent)
     return squared
 
@@ -176,48 +182,63 @@ def _lengths(values: torch.Tensor, square: torch.Tensor) -> tuple[torch.Tensor, 
     return values, square.sqrt()
 
 
-def _mean_cosine(values: torch.Tensor, squares: torch.Tensor) -> Array:
-    """Return the mean over pairs of samples of their cosine, values (layers, units, samples), (layers,).
+def _directions(values: torch.Tensor, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return values (N, units, samples), one over their lengths, and which samples have a direction (N, samples).
 
-    `squares` (layers, samples) are their sums of squares over the units.
-    A sample that is 0 in a layer, or beyond all numbers, counts in no pair; NaN where no pair is left.
+    `squares` (N, samples) are their sums of squares over the units. What is 0, or beyond all numbers, has none.
     """
     values, length = _lengths(values, squares)
     has_direction = (length > 0) & length.isfinite()
-    count = has_direction.sum(dim=1)
     if not bool(has_direction.all()):
         values = torch.where(has_direction[:, None], values, 0.0)
         length = torch.where(has_direction, length, 1.0)
-    whole = torch.bmm(values, length.reciprocal()[:, :, None]).square().sum(dim=(1, 2))
-    found: Array = torch.where(count > 1, (whole - count) / (count * (count - 1)).clamp_min(1), math.nan).numpy()
+    return values, length.reciprocal(), has_direction
+
+
+def _mean_over_pairs(whole: Array, has_direction: torch.Tensor) -> Array:
+    """Return the mean over pairs from the sum over all, those of a sample with itself included; NaN without a pair."""
+    count = has_direction.sum(dim=1).numpy()
+    return np.where(count > 1, (whole - count) / np.maximum(count * (count - 1), 1), math.nan)
+
+
+def _mean_cosine(values: torch.Tensor, squares: torch.Tensor) -> Array:
+    """Return the mean over pairs of samples of their cosine, values (N, units, samples), (N,)."""
+    values, scale, has_direction = _directions(values, squares)
+    # NumPy multiplies one after the other: torch.bmm would round by how many there are.
+    whole = np.square(values.numpy() @ scale.numpy()[:, :, None]).sum(axis=(1, 2))
+    return _mean_over_pairs(whole, has_direction)
+
+
+def _mean_squared_cosine(values: torch.Tensor) -> Array:
+    """Return the mean over pairs of samples of their squared cosine, values (N, units, samples), (N,)."""
+    values, scale, has_direction = _directions(values, values.square().sum(dim=1))
+    unit = (values * scale[:, None]).numpy()
+    turned = unit.swapaxes(1, 2)
+    gram = unit @ turned if unit.shape[1] < unit.shape[2] else turned @ unit
+    return _mean_over_pairs(np.square(gram).sum(axis=(1, 2)), has_direction)
+
+
+def _distinct(weights: torch.Tensor) -> Counts:
+    """Return how many different rows each of the weights (N, rows, columns) has, (N,)."""
+    sums = weights.sum(dim=2).numpy()
+    order = sums.argsort(axis=1)  # NaN last
+    ordered = np.take_along_axis(sums, order, axis=1)
+    # Equal rows have equal sums; only those of equal sums, or of none, need a look.
+    alike = np.isnan(ordered)
+    is_equal = ordered[:, 1:] == ordered[:, :-1]
+    alike[:, 1:] |= is_equal
+    alike[:, :-1] |= is_equal
+    found = np.full(len(sums), sums.shape[1])
+    for place in np.flatnonzero(alike.any(axis=1)).tolist():
+        rows = weights[place].numpy()[order[place, alike[place]]]
+        is_zero = ~rows.any(axis=1)
+        others = {row.tobytes() for row in rows[~is_zero] + 0.0}  # no -0
+        found[place] -= len(rows) - len(others) - bool(is_zero.any())
     return found
 
 
-def _mean_squared_cosine(values: torch.Tensor) -> float:
-    """Return the mean over pairs of samples of their squared cosine, values (units, samples); NaN without a pair."""
-    values, length = _lengths(values, values.square().sum(dim=0))
-    has_direction = (length > 0) & length.isfinite()
-    count = int(has_direction.sum())
-    if count < 2:
-        return math.nan
-    unit = values[:, has_direction] / length[has_direction]
-    gram = unit @ unit.mT if unit.shape[0] < count else unit.mT @ unit
-    return (float(gram.square().sum()) - count) / (count * (count - 1))
-
-
-def _distinct(rows: torch.Tensor) -> int:
-    """Return how many different rows (rows, columns) there are."""
-    sums = rows.sum(dim=1).tolist()
-    counts = Counter(sums)
-    if len(counts) == len(sums) and not math.isnan(math.fsum(sums)):
-        return len(sums)
-    # Equal rows have equal sums; only those of equal sums, or of none, need a look.
-    alike = [row for row, total in enumerate(sums) if counts[total] > 1 or total != total]
-    return len(sums) - len(alike) + len({row.tobytes() for row in rows.numpy()[alike] + 0.0})  # no -0
-
-
 def _variance(values: torch.Tensor, mean: torch.Tensor) -> Array:
-    """Return the mean square of what is left of values (layers, units, samples) without a mean, (layers,)."""
+    """Return the mean square of what is left of values (N, units, samples) without a mean, (N,)."""
     found: Array = (values - mean).square_().mean(dim=(1, 2)).numpy()
     return found
 
@@ -239,23 +260,30 @@ _MOMENTS = (
 
 
 @dataclass(frozen=True)
-class _One:
-    """What is measured of one network."""
+class _Some:
+    """What is measured of N networks."""
 
     moments: Array
-    """(11, depth), one row for each of `_MOMENTS`."""
+    """(11, N, depth), a row for each of `_MOMENTS`."""
     distinct: Counts
-    """(2, depth) rows of the weights and of their gradients."""
-    alignment: float
-    kept: tuple[Array, Array]
-    """Pre-activations and gradients, (depth, values) each, a fair sample; NaN fills up layers that have fewer."""
+    """(2, N, depth) rows of the weights and of their gradients."""
+    alignment: Array
+    """(N,)"""
+    kept: Array
+    """(2, depth, N, values) pre-activations and gradients, a fair sample; NaN fills up layers that have fewer."""
 
 
-def _chunks(widths: Sequence[int], samples: int) -> Iterator[list[int]]:
-    """Yield the layers in order, in runs of equal width that are looked at together."""
+def together(spec: Spec, samples: int) -> int:
+    """Return how many networks are measured together: as many as share a core's cache, layer by layer."""
+    width = max(spec.widths)
+    return max(1, _A_LAYER // (width * max(width, samples)))
+
+
+def _chunks(widths: Sequence[int], each: int) -> Iterator[list[int]]:
+    """Yield the layers in order, in runs of equal width that are looked at together; `each` values for a unit."""
     chunk: list[int] = []
     for layer, width in enumerate(widths):
-        if chunk and (widths[chunk[0]] != width or (len(chunk) + 1) * width * samples > _TOGETHER):
+        if chunk and (widths[chunk[0]] != width or (len(chunk) + 1) * width * each > _TOGETHER):
             yield chunk
             chunk = []
         chunk.append(layer)
@@ -263,16 +291,16 @@ def _chunks(widths: Sequence[int], samples: int) -> Iterator[list[int]]:
 
 
 def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
-    """Return the rows of `_MOMENTS` for pre-activations and activations (layers, units, samples), gradients as NaN."""
+    """Return the rows of `_MOMENTS` for pre-activations and activations (N, units, samples), gradients as NaN."""
     squares = z.square().sum(dim=1)
     unknown = np.full(len(z), math.nan)
     of_samples = a.mean(dim=1, keepdim=True)
     return np.stack(
         [
-            _second_moment_log10(z.unbind()),
+            _second_moment_log10(z, squares.sum(dim=1)),
             unknown,
             unknown,
-            _second_moment_log10(a.unbind()),
+            _second_moment_log10(a),
             z.mean(dim=(1, 2)).numpy(),
             of_samples.mean(dim=(1, 2)).numpy(),
             _variance(a, of_samples),
@@ -284,56 +312,79 @@ def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
 
 
 @torch.inference_mode()
-def _measure_some(
-    spec: Spec, numbered: Sequence[tuple[int, int]], inputs: torch.Tensor, stride: int, *, backward: bool
-) -> list[_One]:
-    """Measure one network (row, seed) after the other, in the memory of the first: fresh memory takes time."""
+def _measure_groups(
+    spec: Spec, groups: Sequence[range], seeds: Sequence[int], inputs: torch.Tensor, stride: int, *, backward: bool
+) -> list[_Some]:
+    """Measure one group of networks (places in `seeds`) after the other; equal groups in the same memory.
+
+    Fresh memory takes time.
+    """
     torch.set_flush_denormal(True)
     workspace: Workspace | None = None
     found = []
-    for row, seed in numbered:
-        if workspace is None:
-            ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
+    for group in groups:
+        members = [seeds[place] for place in group]
+        if workspace is None or workspace.ensemble.members != len(members):
+            ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0) for seed in members], torch.float64)
             workspace = Workspace(ensemble, inputs.shape[2])
         else:
-            drawn = first_layers(spec, spec.initializer, seed)
-            for weight, bias, layer in zip(workspace.ensemble.weights, workspace.ensemble.biases, drawn, strict=True):
-                weight[0].copy_(layer[0])
-                bias[0, :, 0].copy_(layer[1])
-        found.append(_measure_one(spec, seed, workspace, inputs, row % stride, stride, backward=backward))
+            ensemble = workspace.ensemble
+            for row, seed in enumerate(members):
+                drawn = first_layers(spec, spec.initializer, seed)
+                for weight, bias, layer in zip(ensemble.weights, ensemble.biases, drawn, strict=True):
+                    weight[row].copy_(layer[0])
+                    bias[row, :, 0].copy_(layer[1])
+        offsets = [place % stride for place in group]
+        found.append(_measure_group(spec, members, workspace, inputs, offsets, stride, backward=backward))
     return found
 
 
-def _measure_one(
-    spec: Spec, seed: int, workspace: Workspace, inputs: torch.Tensor, offset: int, stride: int, *, backward: bool
-) -> _One:
-    ensemble, samples = workspace.ensemble, inputs.shape[2]
-    outputs = workspace.forward(inputs)
-    moments = np.full((len(_MOMENTS), spec.depth), np.nan)
-    distinct = np.full((2, spec.depth), -1)
-    most = -(-max(spec.widths) * samples // stride)
-    kept = np.full((2, spec.depth, most), np.nan)
-    for layers in _chunks(spec.widths, samples):
-        z, a = (
-            torch.stack([values[layer][0] for layer in layers])
-            for values in (workspace.pre_activations, workspace.activations)
-        )
-        moments[:, layers] = _moments(ensemble.activation, z, a)
-        some = z.flatten(1)[:, offset::stride].numpy()
-        kept[0, layers, : some.shape[1]] = some
-    distinct[0] = [_distinct(weight[0]) for weight in ensemble.weights[:-1]]
-    alignment = math.nan
+def _measure_group(
+    spec: Spec,
+    seeds: Sequence[int],
+    workspace: Workspace,
+    inputs: torch.Tensor,
+    offsets: Sequence[int],
+    stride: int,
+    *,
+    backward: bool,
+) -> _Some:
+    """Measure the networks of a workspace; of each layer's values every `stride`th is kept, from an offset each."""
+    count, samples = len(seeds), inputs.shape[2]
+    outputs = workspace.forward(inputs.expand(count, -1, -1))
+    moments = np.full((len(_MOMENTS), count, spec.depth), np.nan)
+    distinct = np.full((2, count, spec.depth), -1)
+    kept = np.full((2, spec.depth, count, -(-max(spec.widths) * samples // stride)), np.nan)
+    alignment = np.full(count, np.nan)
+
+    def gathered(values: Sequence[torch.Tensor], layers: Sequence[int], keep: Array | None = None) -> torch.Tensor:
+        """Return the values (layers * members, units, samples) of some layers; keep a few."""
+        found = torch.stack([values[layer] for layer in layers])
+        if keep is not None:
+            for row, offset in enumerate(offsets):
+                some = found[:, row].flatten(1)[:, offset::stride].numpy()
+                keep[layers, row, : some.shape[1]] = some
+        return found.flatten(0, 1)
+
+    def by_member(rows: Array) -> Array:
+        """Return rows (..., layers * members) as (..., members, layers)."""
+        return rows.reshape(*rows.shape[:-1], -1, count).swapaxes(-1, -2)
+
+    chunks = list(_chunks(spec.widths, samples * count))
+    for layers in chunks:
+        z = gathered(workspace.pre_activations, layers, kept[0])
+        a = gathered(workspace.activations, layers)
+        moments[:, :, layers] = by_member(_moments(workspace.ensemble.activation, z, a))
+    distinct[0] = np.stack([_distinct(weight) for weight in workspace.ensemble.weights[:-1]], axis=1)
     if backward:
-        alignment = pull_back(workspace, outputs, spec, samples, seed)
-        for layers in _chunks(spec.widths, samples):
-            gradient = torch.stack([workspace.gradients[layer][0] for layer in layers])
-            moments[1, layers] = _second_moment_log10(gradient.unbind())
-            some = gradient.flatten(1)[:, offset::stride].numpy()
-            kept[1, layers, : some.shape[1]] = some
-        of_weights = [linear.gradients[0][0] for linear in linears(workspace.layers)][:-1]
-        moments[2] = _second_moment_log10(of_weights) - 2 * math.log10(samples)
-        distinct[1] = [_distinct(each) for each in of_weights]
-    return _One(moments, distinct, alignment, (kept[0], kept[1]))
+        alignment = pull_back(workspace, outputs, spec, samples, seeds)
+        for layers in chunks:
+            moments[1][:, layers] = by_member(_second_moment_log10(gathered(workspace.gradients, layers, kept[1])))
+        of_weights = [linear.gradients[0] for linear in linears(workspace.layers)][:-1]
+        log10 = np.stack([_second_moment_log10(each) for each in of_weights], axis=1)
+        moments[2] = log10 - 2 * math.log10(samples)
+        distinct[1] = np.stack([_distinct(each) for each in of_weights], axis=1)
+    return _Some(moments, distinct, alignment, kept)
 
 
 def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward: bool = True) -> Signal:
@@ -348,24 +399,31 @@ def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward:
     members = seeds_of(spec, seeds)
     stride = -(-len(members) * max(spec.widths) * len(x) // _KEPT)
 
-    def some(numbered: Sequence[tuple[int, int]]) -> list[_One]:
-        return _measure_some(spec, numbered, inputs, stride, backward=backward)
+    # Groups of equal size where it can be: their number and sizes must not depend on the host.
+    size = -(-seeds // -(-seeds // together(spec, len(x))))
+    groups = [range(first, min(first + size, seeds)) for first in range(0, seeds, size)]
+    # Threads of small operations only take the interpreter from each other.
+    workers = min(WORKERS, len(groups)) if size == 1 else 1
+    shares = [groups[first::workers] for first in range(workers)]
 
-    # A network at a time for each thread: memory stays that of a few, whatever the number of seeds.
-    shares = [list(enumerate(members))[first::WORKERS] for first in range(min(WORKERS, seeds))]
+    def some(share: Sequence[range]) -> list[_Some]:
+        return _measure_groups(spec, share, members, inputs, stride, backward=backward)
+
     measured = spread(some, shares)
-    found = [measured[row % len(shares)][row // len(shares)] for row in range(seeds)]
-    rows = np.stack([network.moments for network in found], axis=1)
-    distinct = np.stack([network.distinct for network in found], axis=1)
-    pre, gradients = (np.concatenate([network.kept[k] for network in found], axis=1) for k in (0, 1))
+    found = [measured[number % workers][number // workers] for number in range(len(groups))]
+    rows = np.concatenate([group.moments for group in found], axis=1)
+    distinct = np.concatenate([group.distinct for group in found], axis=1)
+    kept = np.concatenate([group.kept for group in found], axis=2)
+    pre, gradients = kept.reshape(2, spec.depth, -1)
+    alignment = np.concatenate([group.alignment for group in found])
+    alignment = alignment[~np.isnan(alignment)]
     phi = activation(spec.activation)
-    alignment = [network.alignment for network in found if not math.isnan(network.alignment)]
     moments = dict(zip(_MOMENTS, rows, strict=True))
     return Signal(
         spec,
         members,
         theory.Inputs.of(x.astype(np.float64)),
-        float(np.mean(alignment)) if alignment else 0.0,
+        float(alignment.mean()) if len(alignment) else 0.0,
         **moments,
         distinct_rows=distinct[0],
         distinct_gradients=distinct[1],

@@ -15,9 +15,11 @@ where a page has up to a dozen. Here nothing is checked until a test does it for
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 
@@ -84,7 +86,32 @@ class Chart:
 
     def figure(self) -> go.Figure:
         """Return what was built."""
-        return go.Figure({"data": self.data, "layout": self.layout}, _validate=False)
+        return _Figure({"data": self.data, "layout": self.layout}, _validate=False)
+
+
+class _Figure(go.Figure):  # type: ignore[misc]  # Plotly has no types
+    """A Plotly figure that is quick to write: Plotly's own looks at each array in five ways."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figure as plain dicts, arrays of numbers as Plotly's typed arrays."""
+        written: dict[str, Any] = _written({"data": self._data, "layout": self._layout})
+        return written
+
+
+_TYPED = {"float64": "f8", "float32": "f4", "int32": "i4", "int16": "i2", "uint8": "u1", "int8": "i1"}
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _written(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_written(each) for each in value]
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.name not in _TYPED or not value.size:
+        return value.tolist()
+    shape = {"shape": ", ".join(map(str, value.shape))} if value.ndim > 1 else {}
+    return {"dtype": _TYPED[value.dtype.name], "bdata": base64.b64encode(value.tobytes()).decode("ascii"), **shape}
 
 
 def _merge(into: dict[str, Any], properties: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -43,10 +43,16 @@ class Kept(Generic[K, V]):
                 self._found.popitem(last=False)
 
 
-def _each(kept: Kept[Any, V], function: Callable[..., V], calls: Sequence[tuple[Hashable, ...]]) -> list[V]:
+def _each(
+    kept: Kept[Any, V],
+    function: Callable[..., V],
+    calls: Sequence[tuple[Hashable, ...]],
+    through: Callable[..., Iterable[V]] = POOL.map,
+) -> list[V]:
     """Return what a function makes of each call's arguments, kept; what is missing is computed on all cores at once.
 
-    One such computation at a time in this process. Not st.cache_data: any visitor can clear that by a message, and
+    Pass the plain `map` where the function spreads its work itself, as far as that pays. One such computation at
+    a time in this process. Not st.cache_data: any visitor can clear that by a message, and
     it copies every result.
     """
     found = {call: kept.get(call) for call in calls}
@@ -54,7 +60,7 @@ def _each(kept: Kept[Any, V], function: Callable[..., V], calls: Sequence[tuple[
         with turn():
             # Another thread may have made it while this one waited.
             missing = [call for call in calls if found[call] is None and kept.get(call) is None]
-            for call, result in zip(missing, POOL.map(lambda call: function(*call), missing), strict=True):
+            for call, result in zip(missing, through(lambda call: function(*call), missing), strict=True):
                 kept.put(call, result)
                 found[call] = result
     return [found[call] or kept.get(call) or function(*call) for call in calls]
@@ -81,7 +87,7 @@ def _seen(initializer: str, network: Spec | None) -> Spec | None:
 
 def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:
     """Return the forward signal at initialization, kept; fields that do not matter are to be at their default."""
-    return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)])[0]
+    return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)], map)[0]
 
 
 Study = tuple[signal.Signal, theory.Prediction | str]
@@ -90,7 +96,7 @@ Study = tuple[signal.Signal, theory.Prediction | str]
 
 def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
     """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signal`."""
-    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs])
+    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], map)
 
 
 def _study(spec: Spec, seeds: int) -> Study:

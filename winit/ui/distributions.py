@@ -237,29 +237,32 @@ def show_translator(page: Page) -> None:
 
 
 def show_gains() -> None:
-    """Show the gain of every activation, beside what PyTorch says or refuses."""
-    with st.expander("Gains: what each activation needs", icon=":material/equalizer:"):
-        rows = []
-        for name in ACTIVATIONS:
-            phi = activation(name)
-            torch_gain = theory.torch_gain(phi)
-            rows.append(
-                {
-                    "activation": phi.label,
-                    "keeps the signal": theory.gain(phi, "forward"),
-                    "keeps the gradients": theory.gain(phi, "backward"),
-                    "torch calculate_gain": "refuses" if torch_gain is None else f"{torch_gain:.5g}",
-                }
-            )
-        numbers = {
-            name: st.column_config.NumberColumn(format="%.5f") for name in ("keeps the signal", "keeps the gradients")
-        }
-        config = {"torch calculate_gain": st.column_config.TextColumn(alignment="right"), **numbers}
-        st.dataframe(rows, hide_index=True, column_config=config, key="gains", alt="Gain of every activation")
-        st.caption(
-            "σ_w that keeps the second moment of pre-activations, or of gradients, where they are standard normal:"
-            " 1 / sqrt(E φ(z)²) and 1 / sqrt(E φ'(z)²) (He et al. 2015, eq. 10 and 14)."
+    """Offer the gain of every activation, beside what PyTorch says or refuses."""
+    frame.fold("Gains: what each activation needs", ":material/equalizer:", "all-gains", _gains)
+
+
+def _gains() -> None:
+    rows = []
+    for name in ACTIVATIONS:
+        phi = activation(name)
+        torch_gain = theory.torch_gain(phi)
+        rows.append(
+            {
+                "activation": phi.label,
+                "keeps the signal": theory.gain(phi, "forward"),
+                "keeps the gradients": theory.gain(phi, "backward"),
+                "torch calculate_gain": "refuses" if torch_gain is None else f"{torch_gain:.5g}",
+            }
         )
+    numbers = {
+        name: st.column_config.NumberColumn(format="%.5f") for name in ("keeps the signal", "keeps the gradients")
+    }
+    config = {"torch calculate_gain": st.column_config.TextColumn(alignment="right"), **numbers}
+    st.dataframe(rows, hide_index=True, column_config=config, key="gains", alt="Gain of every activation")
+    st.caption(
+        "σ_w that keeps the second moment of pre-activations, or of gradients, where they are standard normal:"
+        " 1 / sqrt(E φ(z)²) and 1 / sqrt(E φ'(z)²) (He et al. 2015, eq. 10 and 14)."
+    )
 
 
 def show_downloads(page: Page, drawn: Sequence[Drawn]) -> None:

@@ -148,6 +148,14 @@ def button(label: str, *, key: str, on_click: Callable[..., Any] | None = None, 
     return st.button(label, key=key, on_click=pressed, **options)
 
 
+def fold(label: str, icon: str, key: str, draw: Callable[[], object]) -> None:
+    """Draw a fold that is closed at first, and what is in it only while it is open."""
+    folded = st.expander(label, icon=icon, key=key, on_change=address.touched)
+    if folded.open:
+        with folded:
+            draw()
+
+
 def download(label: str, data: Callable[[], bytes | str], name: str, mime: str, *, key: str) -> None:
     """Draw a button that makes a file when it is pressed, and runs nothing else."""
     st.download_button(label, data, name, mime, key=key, icon=":material/download:", on_click="ignore")

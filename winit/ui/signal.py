@@ -336,15 +336,8 @@ def show_phase_diagram(page: Page) -> None:
 
 def show_spectrum(page: Page) -> None:
     """Offer the singular values of layers and of the Jacobian; computed only while open."""
-    fold = st.expander(
-        "Singular values: of the layers, and of outputs by inputs",
-        icon=":material/graphic_eq:",
-        key="spectrum",
-        on_change=address.touched,
-    )
-    if fold.open:
-        with fold:
-            _spectrum(page)
+    label = "Singular values: of the layers, and of outputs by inputs"
+    frame.fold(label, ":material/graphic_eq:", "spectrum", lambda: _spectrum(page))
 
 
 @st.fragment(parallel=True)
@@ -428,44 +421,47 @@ _COLUMNS = {
 
 
 def show_numbers(page: Page, studied: Sequence[Study]) -> None:
-    """Show every number by layer, and offer them as files."""
-    with st.expander("Numbers by layer and downloads", icon=":material/table_rows:"):
-        rows = _rows(studied)
-        table = [
-            {"initializer": row["initializer"], "layer": row["layer"]}
-            | {title: _cell(name, row[name]) for name, title in _COLUMNS.items()}
-            for row in rows
-        ]
-        config: dict[str, Any] = {title: st.column_config.TextColumn(alignment="right") for title in _COLUMNS.values()}
-        config["initializer"] = st.column_config.TextColumn(pinned=True)
-        st.dataframe(table, hide_index=True, column_config=config, key="layers", alt="Numbers by layer")
-        first = _signals(studied)[0]
-        verdicts = [{"initializer": found.spec.initializer, **asdict(rule)} for found, _ in studied
-                    for rule in signal.rules(found)]  # fmt: skip
+    """Offer every number by layer, in a table and as files; written only while open."""
+    frame.fold("Numbers by layer and downloads", ":material/table_rows:", "numbers", lambda: _numbers(page, studied))
 
-        def as_csv() -> str:
-            buffer = io.StringIO()
-            writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            return buffer.getvalue()
 
-        def as_json() -> str:
-            whole = {
-                "spec": page.spec.values(),
-                "seeds": first.seeds,
-                "samples": first.samples,
-                "rules": [_finite(verdict) for verdict in verdicts],
-                "layers": [_finite(row) for row in rows],
-            }
-            return json.dumps(whole, indent=2, allow_nan=False)
+def _numbers(page: Page, studied: Sequence[Study]) -> None:
+    rows = _rows(studied)
+    table = [
+        {"initializer": row["initializer"], "layer": row["layer"]}
+        | {title: _cell(name, row[name]) for name, title in _COLUMNS.items()}
+        for row in rows
+    ]
+    config: dict[str, Any] = {title: st.column_config.TextColumn(alignment="right") for title in _COLUMNS.values()}
+    config["initializer"] = st.column_config.TextColumn(pinned=True)
+    st.dataframe(table, hide_index=True, column_config=config, key="layers", alt="Numbers by layer")
+    first = _signals(studied)[0]
+    verdicts = [{"initializer": found.spec.initializer, **asdict(rule)} for found, _ in studied
+                for rule in signal.rules(found)]  # fmt: skip
 
-        spec = json.dumps(permalink.write(page.spec, page.knobs, full=True), indent=2)
-        with st.container(horizontal=True):
-            frame.download("Numbers as CSV", as_csv, "winit-signal.csv", "text/csv", key="signal-csv")
-            frame.download("Numbers as JSON", as_json, "winit-signal.json", "application/json", key="signal-json")
-            frame.download("Spec as JSON", lambda: spec, "winit-spec.json", "application/json", key="spec-json")
-        st.caption("Medians over seeds. Files hold base-10 logarithms, right beyond double precision.")
+    def as_csv() -> str:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return buffer.getvalue()
+
+    def as_json() -> str:
+        whole = {
+            "spec": page.spec.values(),
+            "seeds": first.seeds,
+            "samples": first.samples,
+            "rules": [_finite(verdict) for verdict in verdicts],
+            "layers": [_finite(row) for row in rows],
+        }
+        return json.dumps(whole, indent=2, allow_nan=False)
+
+    spec = json.dumps(permalink.write(page.spec, page.knobs, full=True), indent=2)
+    with st.container(horizontal=True):
+        frame.download("Numbers as CSV", as_csv, "winit-signal.csv", "text/csv", key="signal-csv")
+        frame.download("Numbers as JSON", as_json, "winit-signal.json", "application/json", key="signal-json")
+        frame.download("Spec as JSON", lambda: spec, "winit-spec.json", "application/json", key="spec-json")
+    st.caption("Medians over seeds. Files hold base-10 logarithms, right beyond double precision.")
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
