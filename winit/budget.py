@@ -15,7 +15,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from winit import host
+from winit import host, signal
 from winit.fields import BadInput, fields_of
 from winit.lenses import CompareKnobs, together
 from winit.optimizers import OPTIMIZERS
@@ -27,6 +27,8 @@ _EVALUATION_SAMPLES = 872
 _SHARE_OF_PRODUCTS = 0.9  # of the time that goes by in products and activations; the rest goes to updates and memory
 _PER_ACTIVATION = 27  # multiply-adds that take as long as what one pass does to an activation, beside the products
 _CALLS_PER_OPERATION = 4
+_PER_VALUE = 2.5e-8  # seconds in which a weight, or an activation, is drawn or measured in all respects
+_PER_LAYER_DRAWN, _PER_LAYER_MEASURED = 15, 40  # operations on a layer of one network, and of those measured together
 _MEMORY_SHARE = 16  # of a host's memory, one part for a computation: 64 MB of 1 GB
 
 
@@ -186,11 +188,12 @@ def terminal_command(spec: Spec, knobs: CompareKnobs) -> str:
 
 def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True) -> Price:
     """Return the price of measuring the signal of `seeds` networks on `samples` inputs, in double precision."""
-    weights, units = spec.weights, spec.units
+    weights, units, plan = spec.weights, spec.units, signal.Plan.of(spec, seeds, samples, backward=backward)
     multiply_adds = float(weights) * seeds * samples * (3 if backward else 1)
-    draws = 1e-8 * weights * seeds
+    values = float(weights + units * samples) * seeds
+    operations = (spec.depth + 1) * (_PER_LAYER_DRAWN * seeds + _PER_LAYER_MEASURED * -(-seeds // plan.together))
     return Price(
         multiply_adds,
-        12.0 * weights + 8.0 * (3 if backward else 2) * units * samples,
-        _seconds(2 * multiply_adds, 40 * spec.depth * seeds) + draws,
+        plan.bytes,
+        _seconds(2 * multiply_adds, operations) + (_PER_VALUE if backward else _PER_VALUE / 2) * values,
     )

@@ -34,6 +34,7 @@ from winit.layers import (
     quiet,
     restacked,
     stacked,
+    stacked_like,
     walk,
 )
 from winit.seeds import generator
@@ -120,6 +121,13 @@ class Ensemble:
             parts[0].learns_branches,
         )
 
+    def draw(self, spec: Spec, row: int, initializer: str, seed: int) -> None:
+        """Write the weights and biases of `first_layers` over those of one member."""
+        drawn = first_layers(spec, initializer, seed)
+        for weight, bias, layer in zip(self.weights, self.biases, drawn, strict=True):
+            weight[row].copy_(layer[0])
+            bias[row, :, 0].copy_(layer[1])
+
     def outputs(self, x: Tensor) -> Tensor:
         """Return the outputs (members, outputs, samples) for inputs (features, samples) that all members share."""
         return Workspace(self, x.shape[1], is_training=False).forward(x.expand(self.members, -1, -1))
@@ -168,11 +176,7 @@ def _draw(
 def _drawn_on_the_way(spec: Spec, initializer: str, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Draw layer after layer while the first batch passes through; yield what each sees, its weights and biases."""
     shapes = spec.layer_shapes()
-    ensemble = _assembled(
-        spec,
-        [stacked(1, shape.fan_out, shape.fan_in, torch.float32) for shape in shapes],
-        [stacked(1, shape.fan_out, 1, torch.float32) for shape in shapes],
-    )
+    ensemble = _blank(spec, 1, torch.float32)
     x = torch.tensor(datasets.batch(spec.dataset, spec.inputs, spec.batch_size, spec.seed)).T
     for shape, (linear, inputs) in zip(shapes, walk(Workspace(ensemble, x.shape[1]).layers, x[None]), strict=True):
         weight, bias = _draw(spec, initializer, seed, shape, inputs[0])
@@ -186,26 +190,28 @@ def initialize(spec: Spec, members: Sequence[Member], dtype: torch.dtype = torch
 
     Normalizations start at gain 1 and shift 0.
     """
-    drawn = [first_layers(spec, member.initializer, member.seed) for member in members]
-    layers = list(zip(*drawn, strict=True))
-    return _assembled(
-        spec,
-        [torch.stack([weight for weight, _ in layer]).to(dtype) for layer in layers],
-        [torch.stack([bias for _, bias in layer]).unsqueeze(2).to(dtype) for layer in layers],
-    )
+    ensemble = _blank(spec, len(members), dtype)
+    for row, member in enumerate(members):
+        ensemble.draw(spec, row, member.initializer, member.seed)
+    return ensemble
 
 
-def _assembled(spec: Spec, weights: Sequence[Tensor], shifts: Sequence[Tensor]) -> Ensemble:
-    """Return the ensemble of the spec's shape with these weights and biases, its blocks as they start."""
-    members, dtype = weights[0].shape[0], weights[0].dtype
+def _blank(spec: Spec, members: int, dtype: torch.dtype) -> Ensemble:
+    """Return an ensemble of the spec's shape without weights or biases (all 0), its blocks as they start."""
+    shapes = spec.layer_shapes()
     kind, residual = NORMALIZATIONS.get(spec.normalization), RESIDUALS.get(spec.residual)
     norms = [NormState.fresh(kind, members, units, dtype) for units in spec.widths] if kind else []
     branches = []
     if residual:
         branches = [stacked(members, 1, 1, dtype).fill_(residual.scale(spec.depth)) for _ in spec.widths[1:]]
-    learns = residual is not None and residual.is_learned
-    phi = activation(spec.activation)
-    return Ensemble(phi, tuple(weights), tuple(shifts), tuple(norms), tuple(branches), learns)
+    return Ensemble(
+        activation(spec.activation),
+        tuple(stacked(members, shape.fan_out, shape.fan_in, dtype) for shape in shapes),
+        tuple(stacked(members, shape.fan_out, 1, dtype) for shape in shapes),
+        tuple(norms),
+        tuple(branches),
+        residual is not None and residual.is_learned,
+    )
 
 
 class Workspace:
@@ -213,7 +219,8 @@ class Workspace:
 
     `samples` is the width of the pass. Without `is_training` there is only a forward pass, and batch normalization
     uses its running statistics; with it, it moves them by `momentum`. Where it `is_lean`, `pre_activations` and
-    `gradients` are overwritten on the way: less to keep in the cache.
+    `gradients` are overwritten on the way: less to keep in the cache. Unless it `keeps_gradients`, those of what
+    is learned last from one layer's step backward to the next.
     """
 
     def __init__(
@@ -224,14 +231,17 @@ class Workspace:
         is_training: bool = True,
         momentum: float = MOMENTUM,
         is_lean: bool = False,
+        keeps_gradients: bool = True,
     ) -> None:
         self.ensemble = ensemble
         depth = len(ensemble.weights) - 1
-        self.packed_gradients = ensemble.packed.twin() if is_training else ensemble.packed
-        """By what is learned: `backward` writes them."""
+        self.packed_gradients = ensemble.packed.twin() if is_training and keeps_gradients else ensemble.packed
+        """By what is learned, where they are kept: `backward` writes them."""
         flat = self.packed_gradients.flat
 
         def gradient_of(parameter: Tensor) -> Tensor:
+            if is_training and not keeps_gradients:
+                return passing.setdefault(parameter.shape, stacked_like(parameter))
             return flat.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
 
         def below(number: int, weight: Tensor) -> Tensor | None:
@@ -247,6 +257,7 @@ class Workspace:
             return shared[key]
 
         shared: dict[tuple[int, int], Tensor] = {}
+        passing: dict[torch.Size, Tensor] = {}
         scratch: Scratch = {}
         linears = [
             Linear(weight, bias, samples, gradient_of, below(number, weight), scratch)
@@ -290,15 +301,18 @@ class Workspace:
                 x = layer.forward(x)
         return x
 
-    def backward(self, output_gradient: Tensor) -> list[Tensor]:
+    def backward(self, output_gradient: Tensor, seen: Callable[[Layer], object] | None = None) -> list[Tensor]:
         """Return the gradients of `parameters`, summed over the samples of the last forward pass.
 
-        `output_gradient` is the gradient with respect to the outputs, (members, outputs, samples).
+        `output_gradient` is the gradient with respect to the outputs, (members, outputs, samples); `seen` is called
+        after each layer's step, last layer first.
         """
         delta = output_gradient
         with quiet():
             for layer in reversed(self.layers):
                 delta = layer.backward(delta)
+                if seen is not None:
+                    seen(layer)
         return self.parameter_gradients
 
     @cached_property

@@ -13,7 +13,7 @@ networks in which float32 underflows are still measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,9 @@ from winit.activations import Activation, activation
 from winit.fields import Refused
 from winit.initializers import LayerShape, scheme
 from winit.initializers.biases import bias_rule
-from winit.layers import EPSILON, RESIDUALS, linears
+from winit.layers import EPSILON, RESIDUALS, Layer, linears
 from winit.losses import loss_of
-from winit.network import Member, Workspace, first_layers, initialize, seeds_of
+from winit.network import Member, Workspace, initialize, seeds_of
 from winit.queueing import WORKERS, spread
 from winit.seeds import generator
 from winit.spec import OUTPUT_FACTORS, Spec
@@ -151,11 +151,18 @@ def _second_moment_log10(values: torch.Tensor, squares: torch.Tensor | None = No
     return found
 
 
-def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: int, seeds: Sequence[int]) -> Array:
+def pull_back(
+    workspace: Workspace,
+    outputs: torch.Tensor,
+    spec: Spec,
+    samples: int,
+    seeds: Sequence[int],
+    seen: Callable[[Layer], object] | None = None,
+) -> Array:
     """Send the gradient of each sample's loss, or a N(0, 1) cotangent, from the outputs to the first layer.
 
-    `seeds` are those of the members. Return the mean squared cosine between the gradients of two samples by the
-    outputs, (members,).
+    `seeds` are those of the members; `seen` as in `Workspace.backward`. Return the mean squared cosine between the
+    gradients of two samples by the outputs, (members,).
     """
     if datasets.DATASETS[spec.dataset].has_labels:
         data = datasets.load(spec.dataset)
@@ -166,7 +173,7 @@ def pull_back(workspace: Workspace, outputs: torch.Tensor, spec: Spec, samples: 
         for member, seed in zip(cotangent.unbind(), seeds, strict=True):
             member.normal_(generator=generator(seed, "cotangent"))
     squared = _mean_squared_cosine(cotangent)
-    workspace.backward(cotangent)
+    workspace.backward(cotangent, seen)
     return squared
 
 
@@ -273,10 +280,37 @@ class _Some:
     """(2, depth, N, values) pre-activations and gradients, a fair sample; NaN fills up layers that have fewer."""
 
 
-def together(spec: Spec, samples: int) -> int:
-    """Return how many networks are measured together: as many as share a core's cache, layer by layer."""
-    width = max(spec.widths)
-    return max(1, _A_LAYER // (width * max(width, samples)))
+_MOST_BYTES = 6e7  # of buffers, where one network does not need more
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How networks are measured: how many together, in how many threads, and in how much memory."""
+
+    together: int
+    threads: int
+    bytes: float
+    """At most."""
+
+    @classmethod
+    def of(cls, spec: Spec, seeds: int, samples: int, *, backward: bool = True) -> Plan:
+        """Return the plan for `seeds` networks on `samples` inputs.
+
+        As many together as share a core's cache, layer by layer, in groups of equal size where it can be. Only
+        networks too large for company have several threads: those of small operations only take the interpreter
+        from each other.
+        """
+        width = max(spec.widths)
+        each = 12.0 * spec.weights + 8.0 * (3 if backward else 2) * spec.units * samples
+        at_once = int(max(1, _MOST_BYTES // each))
+        most = max(1, _A_LAYER // (width * max(width, samples)))
+        size = -(-seeds // -(-seeds // min(most, at_once)))
+        threads = min(WORKERS, seeds, at_once) if most == 1 else 1
+        return cls(size, threads, min(each * seeds, max(each, _MOST_BYTES)))
+
+    def groups(self, seeds: int) -> list[range]:
+        """Return the places of the networks that are measured together."""
+        return [range(first, min(first + self.together, seeds)) for first in range(0, seeds, self.together)]
 
 
 def _chunks(widths: Sequence[int], each: int) -> Iterator[list[int]]:
@@ -326,14 +360,10 @@ def _measure_groups(
         members = [seeds[place] for place in group]
         if workspace is None or workspace.ensemble.members != len(members):
             ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0) for seed in members], torch.float64)
-            workspace = Workspace(ensemble, inputs.shape[2])
+            workspace = Workspace(ensemble, inputs.shape[2], keeps_gradients=False)
         else:
-            ensemble = workspace.ensemble
             for row, seed in enumerate(members):
-                drawn = first_layers(spec, spec.initializer, seed)
-                for weight, bias, layer in zip(ensemble.weights, ensemble.biases, drawn, strict=True):
-                    weight[row].copy_(layer[0])
-                    bias[row, :, 0].copy_(layer[1])
+                workspace.ensemble.draw(spec, row, spec.initializer, seed)
         offsets = [place % stride for place in group]
         found.append(_measure_group(spec, members, workspace, inputs, offsets, stride, backward=backward))
     return found
@@ -377,13 +407,19 @@ def _measure_group(
         moments[:, :, layers] = by_member(_moments(workspace.ensemble.activation, z, a))
     distinct[0] = np.stack([_distinct(weight) for weight in workspace.ensemble.weights[:-1]], axis=1)
     if backward:
-        alignment = pull_back(workspace, outputs, spec, samples, seeds)
+        places = iter(range(spec.depth, -1, -1))
+
+        def look(layer: Layer) -> None:
+            for linear in linears([layer]):
+                place = next(places)
+                if place < spec.depth:  # hidden
+                    of_weights = linear.gradients[0]
+                    moments[2, :, place] = _second_moment_log10(of_weights) - 2 * math.log10(samples)
+                    distinct[1, :, place] = _distinct(of_weights)
+
+        alignment = pull_back(workspace, outputs, spec, samples, seeds, look)
         for layers in chunks:
             moments[1][:, layers] = by_member(_second_moment_log10(gathered(workspace.gradients, layers, kept[1])))
-        of_weights = [linear.gradients[0] for linear in linears(workspace.layers)][:-1]
-        log10 = np.stack([_second_moment_log10(each) for each in of_weights], axis=1)
-        moments[2] = log10 - 2 * math.log10(samples)
-        distinct[1] = np.stack([_distinct(each) for each in of_weights], axis=1)
     return _Some(moments, distinct, alignment, kept)
 
 
@@ -399,18 +435,14 @@ def measure(spec: Spec, seeds: int = 8, samples: int | None = None, *, backward:
     members = seeds_of(spec, seeds)
     stride = -(-len(members) * max(spec.widths) * len(x) // _KEPT)
 
-    # Groups of equal size where it can be: their number and sizes must not depend on the host.
-    size = -(-seeds // -(-seeds // together(spec, len(x))))
-    groups = [range(first, min(first + size, seeds)) for first in range(0, seeds, size)]
-    # Threads of small operations only take the interpreter from each other.
-    workers = min(WORKERS, len(groups)) if size == 1 else 1
-    shares = [groups[first::workers] for first in range(workers)]
+    plan = Plan.of(spec, seeds, len(x), backward=backward)
+    groups = plan.groups(seeds)
 
     def some(share: Sequence[range]) -> list[_Some]:
         return _measure_groups(spec, share, members, inputs, stride, backward=backward)
 
-    measured = spread(some, shares)
-    found = [measured[number % workers][number // workers] for number in range(len(groups))]
+    measured = spread(some, [groups[first :: plan.threads] for first in range(plan.threads)])
+    found = [measured[number % plan.threads][number // plan.threads] for number in range(len(groups))]
     rows = np.concatenate([group.moments for group in found], axis=1)
     distinct = np.concatenate([group.distinct for group in found], axis=1)
     kept = np.concatenate([group.kept for group in found], axis=2)
