@@ -57,6 +57,13 @@ test("the nearest recorded step, and places between steps", () => {
   assert.deepEqual([0, 2, 3.5, 10, 11].map((step) => player.placeOf([0, 2, 5, 10], step)), [0, 1, 1.5, 3, 3]);
 });
 
+test("the usual time of a picture follows what pictures take, and no rest", () => {
+  let usual = 0;
+  for (let picture = 0; picture < 60; picture++) usual = player.paced(usual, 0.04);
+  assert.ok(Math.abs(usual - 0.04) < 1e-3);
+  assert.equal(player.paced(usual, 30), usual);
+});
+
 test("the clock never passes the last frame, and reaches it", () => {
   assert.equal(player.moved(3, 1 / 60, 24, 10, true), 3 + 24 / 60);
   assert.equal(player.moved(9.9, 1 / 60, 24, 10, true), 10);

@@ -10,6 +10,8 @@ const SHARE = 0.45; // of a core, that a player takes of the server at speed 1 o
 const GATE = 60; // milliseconds between two requests of this page: one run of the server answers one
 const QUIET = 600; // milliseconds without a request after a hand moved elsewhere on the page, which has the right of way
 const FILMS = 3; // films that are kept, the newest ones
+const SLOW = 0.022; // seconds a picture, above which a browser paints one half of the views and then the other
+const HALVES = [["loss", "score"], ["data", "chosen"]];
 
 // ---------------------------------------------------------------- decoding
 
@@ -120,6 +122,11 @@ export function rateOf(speed, left) {
 /** Return the milliseconds from one request to the next, where the server worked so many seconds for the one before. */
 export function rest(speed, seconds) {
   return speed === "max" || Number(speed) > 1 ? 0 : (1000 * seconds) / SHARE;
+}
+
+/** Return the usual seconds from one picture to the next, with one more; a rest between two plays is none. */
+export function paced(usual, seconds) {
+  return seconds < 0.5 ? 0.9 * usual + 0.1 * seconds : usual;
 }
 
 /** Return how many frames to ask for now; 0 for none. `goal` is a frame that is waited for, or null. */
@@ -1219,7 +1226,7 @@ function lookOf(host, scene) {
 class Player {
   constructor(root, host) {
     Object.assign(this, { root, host, film: null, position: 0, playing: false, goal: null, moment: null, look: null });
-    Object.assign(this, { serial: null, inFlight: false, askedAt: 0, worked: 0, drawn: 0, last: 0, isLooping: false, pointer: null, saidAt: 0, writtenAt: 0 });
+    Object.assign(this, { serial: null, inFlight: false, askedAt: 0, worked: 0, drawn: 0, last: 0, isLooping: false, pace: 0, pointer: null, saidAt: 0, writtenAt: 0 });
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     this.parts = Object.fromEntries([...root.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
     this.sheets = Object.fromEntries(["loss", "score", "data", "chosen"].map((name) => [name, new Sheet(this.parts[name])]));
@@ -1316,6 +1323,7 @@ class Player {
     if (!this.root.isConnected || !this.film) return;
     const seconds = (now - this.last) / 1000;
     this.last = now;
+    this.pace = paced(this.pace, seconds);
     const made = this.film.frames.length;
     if (made > 0 && this.film.scene) {
       if (this.goal !== null) {
@@ -1538,7 +1546,7 @@ class Player {
     const runs = several ? `${scene.seeds.length} runs each, seeds ${scene.seeds[0]} and on; the first is drawn heavier` : `1 run, seed ${scene.seeds[0]}`;
     parts.caption.textContent = `${runs}, and its layers are shown. ${scene.caption}`;
     for (const sheet of Object.values(this.sheets)) { sheet.shown = ""; sheet.layers.clear(); }
-    this.written = "";
+    this.written = this.marked = "";
     this.refresh();
   }
 
@@ -1553,9 +1561,10 @@ class Player {
       data: [DATA_VIEWS[scene.view].smooth, (sheet) => DATA_VIEWS[scene.view].paint(sheet, film, moment, look)],
       chosen: [CHOSEN[name].smooth, (sheet) => CHOSEN[name].paint(sheet, film, moment, look, HOUSE.wishes)],
     };
+    const halves = this.playing && this.pace > SLOW ? HALVES[this.drawn % 2] : [];
     for (const [part, [smooth, work]] of Object.entries(painted)) {
       const sheet = this.sheets[part];
-      if (sheet.isHidden || !sheet.fit()) continue;
+      if (sheet.isHidden || halves.includes(part) || !sheet.fit()) continue;
       const made = part === "data" ? 0 : film.frames.length;
       const key = [film.run, smooth ? moment.position : moment.frame, made, look.name, name, HOUSE.wishes.layer].join();
       if (sheet.shown === key) continue;
@@ -1585,10 +1594,14 @@ class Player {
     const { film, root, parts } = this;
     const { scene } = film;
     const data = root.dataset;
+    data.drawn = this.drawn;
+    const isTyped = this.root.activeElement === parts.step || this.root.getRootNode().activeElement === parts.step;
+    const key = [film.run, film.frames.length, film.total, frame, this.position === 0, this.playing, isTyped].join();
+    if (key === this.marked) return; // what is written is laid out and painted again, even where it is the same
+    this.marked = key;
     data.step = scene.steps[frame];
     data.frame = frame;
     data.made = film.frames.length;
-    data.drawn = this.drawn;
     data.loss = of(film, "loss", frame)[0];
     data.status = scene.statuses[of(film, "statuses", frame)[0]];
     data.playing = this.playing;
@@ -1601,7 +1614,7 @@ class Player {
     if (parts.play.getAttribute("aria-label") !== label) parts.play.setAttribute("aria-label", label);
     parts.back.disabled = frame === 0 && this.position === 0;
     parts.forward.disabled = frame === film.total - 1;
-    if (this.root.activeElement !== parts.step && this.root.getRootNode().activeElement !== parts.step) parts.step.value = scene.steps[frame];
+    if (!isTyped) parts.step.value = scene.steps[frame];
   }
 
   /** Write the sentence of the frame a few times a second, and the status for those who hear it every two seconds. */

@@ -34,7 +34,7 @@ from winit.ui import address, frame
 KEY = "player"
 
 _MOST = 64  # frames of one answer
-_SLICES = 2  # of one answer: what a message costs the browser and the server is shared by more frames
+_SLICES = 4  # of one answer: what a message costs the browser and the server is shared by more frames
 _FOLDER = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
 
