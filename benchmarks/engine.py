@@ -3,7 +3,8 @@
     python benchmarks/engine.py [--repeats 3] [--case 10x64]
 
 For each case: microseconds per member and step of a loop over `nn.Sequential` with torch.optim (on a few
-of the members: it takes each alone), of ours with one worker and with all, the ratios, and the share of
+of the members: it takes each alone), of ours on one core, on all by threads (as in the app) and by processes
+(as the terminal's sweeps), the ratios, and the share of
 `sgemm` (1024 cubed, one thread, same run) that ours reaches on one core. Interleaved, minima of the
 repeats. Both sides shuffle, gather, step and look at each loss; neither evaluates. Exit code 1 where the
 losses of both differ by more than 1e-9 in double precision.
@@ -16,12 +17,13 @@ run.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -82,6 +84,28 @@ def ours(case: Case, workers: int, dtype: torch.dtype = torch.float32) -> tuple[
     begin = time.perf_counter()
     run.of_each(lambda group: group.run(case.spec.steps))
     return (time.perf_counter() - begin) / (case.members * (case.spec.steps - 1)), run.batch_losses
+
+
+def by_processes(case: Case, count: int) -> float:
+    """Return seconds per member and step where as many processes train their share of the members each.
+
+    As a sweep from the terminal does. The slowest counts; all begin at once.
+    """
+    context = multiprocessing.get_context("fork")
+    start, found = context.Barrier(count), context.SimpleQueue()
+
+    def train() -> None:
+        share = replace(case, members=case.members // count)
+        start.wait()
+        found.put(ours(share, 1)[0] / count)
+
+    processes = [context.Process(target=train) for _ in range(count)]
+    for process in processes:
+        process.start()
+    slowest = max(found.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return slowest
 
 
 def loop(case: Case, dtype: torch.dtype = torch.float32) -> tuple[float, torch.Tensor]:
@@ -170,27 +194,29 @@ def main() -> int:
     torch.set_flush_denormal(True)
     cores = os.cpu_count() or 1
     print(f"torch {torch.__version__}, {cores} cores, {arguments.repeats} repeats, times in us per member and step\n")
-    heads = ("case", "loop", "1 worker", "ratio", "goal", "sgemm", f"{cores} workers", "ratio", "goal")
-    print("{:12}{:>9}{:>10}{:>7}{:>6}{:>7}{:>11}{:>7}{:>6}".format(*heads))
+    heads = ("case", "loop", "1 worker", "ratio", "goal", "sgemm", f"{cores} threads", "ratio")
+    heads += (f"{cores} processes", "ratio", "goal")
+    print("{:12}{:>9}{:>10}{:>7}{:>6}{:>7}{:>11}{:>7}{:>13}{:>7}{:>6}".format(*heads))
     is_same = True
     for case in CASES:
         if not case.name.startswith(arguments.case):
             continue
         mine, theirs = ours(case, 1, torch.float64)[1], loop(case, torch.float64)[1]
         is_same &= bool(((mine[: len(theirs)] - theirs).abs() <= 1e-9 * theirs.abs()).all())
-        best = {"loop": float("inf"), "one": float("inf"), "all": float("inf")}
+        best = {"loop": float("inf"), "one": float("inf"), "all": float("inf"), "processes": float("inf")}
         speed = 0.0
         for _ in range(arguments.repeats):
             speed = max(speed, sgemm())
             best["loop"] = min(best["loop"], loop(case)[0])
             best["one"] = min(best["one"], ours(case, 1)[0])
+            best["processes"] = min(best["processes"], by_processes(case, cores))
             best["all"] = min(best["all"], ours(case, cores)[0])
         share = 2 * multiply_adds(case.spec) / best["one"] / 1e9 / speed
         us = {name: 1e6 * seconds for name, seconds in best.items()}
         goal = "" if case.goal[1] is None else f"{case.goal[1]:g}"
-        ratios = us["loop"] / us["one"], us["loop"] / us["all"]
+        ratios = [us["loop"] / us[name] for name in ("one", "all", "processes")]
         one = f"{case.name:12}{us['loop']:9.1f}{us['one']:10.1f}{ratios[0]:7.1f}{case.goal[0]:6g}{share:7.0%}"
-        print(f"{one}{us['all']:11.1f}{ratios[1]:7.1f}{goal:>6}")
+        print(f"{one}{us['all']:11.1f}{ratios[1]:7.1f}{us['processes']:13.1f}{ratios[2]:7.1f}{goal:>6}")
     print(f"\nbeside a process that keeps one core busy: {beside_a_busy_process(arguments.repeats):.2f} times as long")
     print(
         f"TensorFlow Playground's default network: {playground(1):,.0f} samples/s alone, {playground(40):,.0f} for 40"

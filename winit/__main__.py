@@ -20,6 +20,7 @@ import plotly.graph_objects as go
 
 from winit import __version__, budget, comparison, distributions, export, permalink, signal, store, theory, training
 from winit.activations import ACTIVATIONS, activation
+from winit.crew import crewed
 from winit.datasets import DATASETS
 from winit.fields import (
     BadInput,
@@ -383,7 +384,7 @@ def _train(spec: Spec, knobs: TrainKnobs, recording: _Recording) -> dict[str, An
 
 
 def _compare(spec: Spec, knobs: CompareKnobs, recording: _Recording, saved: _Saved) -> dict[str, Any]:
-    found = _swept(Sweep(spec, knobs, every=recording.every, store=store.of_host())).conclude()
+    found = _swept(crewed(spec, knobs, every=recording.every, store=store.of_host())).conclude()
     history = found.history
     names = together(spec.initializer, knobs.initializers)
     groups = [rank.runs for rank in found.ranking]

@@ -136,13 +136,18 @@ class Sweep(Iterator[Progress]):
     @property
     def progress(self) -> Progress:
         """How far the sweep is now."""
-        training, total = self._training, len(self.members) * self.spec.steps
-        running = training.step * len(training.members) if training is not None else 0
-        done = len(self._found) * self.spec.steps + running
+        total = len(self.members) * self.spec.steps
+        done = len(self._found) * self.spec.steps + self._running
         made = done - self._restored * self.spec.steps
         speed = made / max(1e-9, time.monotonic() - self._begun) if self._begun is not None and made else None
         left = (total - done) / speed if speed else None
         return Progress(len(self._found), len(self.members), self._restored, done / total, speed, left)
+
+    @property
+    def _running(self) -> int:
+        """Steps of runs that are in training."""
+        training = self._training
+        return training.step * len(training.members) if training is not None else 0
 
     def __next__(self) -> Progress:
         if self.is_finished:
@@ -185,10 +190,13 @@ class Sweep(Iterator[Progress]):
         if training.reach(end):
             next(training)
         if training.is_finished:
-            runs = split(training.history())
-            self._store.write({self._keys[member]: run for member, run in runs.items()})
-            self._found |= runs
+            self._keep(split(training.history()))
             self._training = None
+
+    def _keep(self, runs: Mapping[Member, Run]) -> None:
+        """Keep finished runs, here and in the store."""
+        self._store.write({self._keys[member]: run for member, run in runs.items()})
+        self._found |= runs
 
     @property
     def is_in_memory(self) -> bool:
