@@ -164,8 +164,13 @@ class Linear:
         gradient_of: Twin,
         below: Tensor | None,
         scratch: Scratch,
+        *,
+        is_learned: bool = True,
     ) -> None:
-        """Make the layer; `below` is where the gradient by the inputs goes, None where nobody asks for it."""
+        """Make the layer; `below` is where the gradient by the inputs goes, None where nobody asks for it.
+
+        Unless it `is_learned`, nobody asks for those of weight and bias.
+        """
         members, fan_out, _ = weight.shape
         self.weight, self.bias = weight, bias
         self.parameters: Sequence[Tensor] = (weight, bias)
@@ -173,7 +178,7 @@ class Linear:
         self._outputs = stacked(members, fan_out, samples, weight.dtype)
         self._inputs = self._delta = torch.empty(0)
         """Of the last pass: while they are the same tensors, so are the products."""
-        self._below, self._scratch = below, scratch
+        self._below, self._scratch, self._is_learned = below, scratch, is_learned
         self._ones = torch.ones(members, samples, 1, dtype=weight.dtype)
         self._forward: Callable[[], object]
         self._backward: list[Callable[[], object]]
@@ -189,7 +194,9 @@ class Linear:
         if delta is not self._delta:
             self._delta = delta
             of_weight, of_bias = self.gradients
-            factors = [(delta, self._inputs.mT, of_weight), (delta, self._ones, of_bias)]
+            factors = []
+            if self._is_learned:
+                factors += [(delta, self._inputs.mT, of_weight), (delta, self._ones, of_bias)]
             if self._below is not None:
                 factors.append((self.weight.mT, delta, self._below))
             self._backward = [product(*each, self._scratch) for each in factors]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -219,8 +220,8 @@ class Workspace:
 
     `samples` is the width of the pass. Without `is_training` there is only a forward pass, and batch normalization
     uses its running statistics; with it, it moves them by `momentum`. Where it `is_lean`, `pre_activations` and
-    `gradients` are overwritten on the way: less to keep in the cache. Unless it `keeps_gradients`, those of what
-    is learned last from one layer's step backward to the next.
+    `gradients` are overwritten on the way: less to keep in the cache. `learned` says what becomes of the gradients
+    of what is learned: kept; passing, where they last from one layer's step backward to the next; or none.
     """
 
     def __init__(
@@ -231,16 +232,16 @@ class Workspace:
         is_training: bool = True,
         momentum: float = MOMENTUM,
         is_lean: bool = False,
-        keeps_gradients: bool = True,
+        learned: Literal["kept", "passing", "none"] = "kept",
     ) -> None:
         self.ensemble = ensemble
         depth = len(ensemble.weights) - 1
-        self.packed_gradients = ensemble.packed.twin() if is_training and keeps_gradients else ensemble.packed
+        self.packed_gradients = ensemble.packed.twin() if is_training and learned == "kept" else ensemble.packed
         """By what is learned, where they are kept: `backward` writes them."""
         flat = self.packed_gradients.flat
 
         def gradient_of(parameter: Tensor) -> Tensor:
-            if is_training and not keeps_gradients:
+            if is_training and learned != "kept":
                 return passing.setdefault(parameter.shape, stacked_like(parameter))
             return flat.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
 
@@ -260,7 +261,7 @@ class Workspace:
         passing: dict[torch.Size, Tensor] = {}
         scratch: Scratch = {}
         linears = [
-            Linear(weight, bias, samples, gradient_of, below(number, weight), scratch)
+            Linear(weight, bias, samples, gradient_of, below(number, weight), scratch, is_learned=learned != "none")
             for number, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True))
         ]
         norms = [Norm(state, gradient_of, is_training=is_training, momentum=momentum) for state in ensemble.norms]

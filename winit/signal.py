@@ -360,7 +360,7 @@ def _measure_groups(
         members = [seeds[place] for place in group]
         if workspace is None or workspace.ensemble.members != len(members):
             ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0) for seed in members], torch.float64)
-            workspace = Workspace(ensemble, inputs.shape[2], keeps_gradients=False)
+            workspace = Workspace(ensemble, inputs.shape[2], learned="passing")
         else:
             for row, seed in enumerate(members):
                 workspace.ensemble.draw(spec, row, spec.initializer, seed)
