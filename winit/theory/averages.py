@@ -98,10 +98,10 @@ def _pieces(corners: Array) -> tuple[Array, Array]:
     """Return nodes and weights (P,) of the Gaussian average, split at corners and crowded at 0."""
     edges = np.unique(np.concatenate([-_LENGTHS, [0.0], _LENGTHS, corners[np.abs(corners) < _REACH]]))
     parts = np.maximum(1, np.ceil(np.diff(edges) / _LONGEST)).astype(int)
-    low = np.concatenate(
-        [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(edges, edges[1:], parts, strict=False)]
-    )
-    half = np.diff(np.append(low, edges[-1]))[:, None] / 2
+    first = np.repeat(np.cumsum(parts) - parts, parts)
+    length = np.repeat(np.diff(edges) / parts, parts)
+    low = np.repeat(edges[:-1], parts) + (np.arange(parts.sum()) - first) * length
+    half = length[:, None] / 2
     z = low[:, None] + half * (1 + _NODES)
     return z.ravel(), (half * _WEIGHTS * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)).ravel()
 
@@ -167,11 +167,10 @@ class _Table:
         # The last block of a function that settles is flat in part: stay within those that are not.
         place = np.minimum(inner, self._most - 1e-9) / _BLOCK
         numbers = np.floor(place).astype(int)
-        found = np.empty((len(x), columns))
-        for number in np.unique(numbers):
-            here = numbers == number
-            t = 2 * (place[here] - number) - 1
-            found[here] = np.polynomial.chebyshev.chebvander(t, _POINTS - 1) @ self._block(int(number))[:, :columns]
+        each, inverse = np.unique(numbers, return_inverse=True)
+        terms = np.polynomial.chebyshev.chebvander(2 * (place - numbers) - 1, _POINTS - 1)
+        blocks = np.stack([self._block(int(number))[:, :columns] for number in each])
+        found = (terms[:, None] @ blocks[inverse])[:, 0]
         # Below, E phi^2 goes with q, or is the constant phi(0)^2; above, by the power that it has reached.
         below, above = x < _LEAST, x > self._most
         if self._starts_at_0:
@@ -192,25 +191,38 @@ def log_squares(activation: Activation, x: Array) -> tuple[Array, Array, Array]:
     return found[:, 0], found[:, 1], found[:, 2]
 
 
+def _steepness(x: Array, log_square: Array, log_slope_square: Array) -> Array:
+    """Return q E phi'^2 / E phi^2 at ln q = x, the derivative at c = 1 of E phi(u) phi(v) over E phi^2."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        exponent = np.where(np.isfinite(x), x, _LEAST) + log_slope_square
+        found: Array = np.exp(exponent - np.where(np.isfinite(x), log_square, _LEAST))
+    return found
+
+
+def _series(f: Array, g: Array, whole: Array, derivative: Array | None = None) -> Series:
+    """Return the series of terms f (N, TERMS) and g whose value at c = 1 is `whole` (N,), and its derivative there."""
+    terms = f * g
+    rest = whole - terms.sum(axis=1)
+    power = np.full(len(whole), float(TERMS))
+    if derivative is not None:
+        some = rest > 1e-9
+        power[some] = np.maximum(TERMS, (derivative - terms @ np.arange(TERMS))[some] / rest[some])
+    return Series(terms, rest, power)
+
+
+def correlation(activation: Activation, x: Array) -> Series:
+    """Return E phi(u) phi(v) over E phi^2 at ln q = x (N,), as a series in the correlation of u and v."""
+    found = _table(activation).rows(x, _PLAIN + TERMS)
+    phi = found[:, _PLAIN:]
+    return _series(phi, phi, np.ones(len(x)), _steepness(x, found[:, 0], found[:, 1]))
+
+
 def averages(activation: Activation, x: Array) -> Averages:
     """Return all averages at ln q = x (N,); -inf is q = 0."""
     found = _table(activation).rows(x, _PLAIN + 4 * TERMS)
     plain = found[:, :_PLAIN].T
     phi, slope, square, slope_square = np.split(found[:, _PLAIN:], 4, axis=1)
-    # q E phi'^2 / E phi^2, the derivative at c = 1 of the first.
-    with np.errstate(over="ignore", invalid="ignore"):
-        steep = np.exp(np.where(np.isfinite(x), x, _LEAST) + plain[1] - np.where(np.isfinite(x), plain[0], _LEAST))
-    degree = np.arange(TERMS)
-
-    def series(f: Array, g: Array, whole: Array, derivative: Array | None = None) -> Series:
-        terms = f * g
-        rest = whole - terms.sum(axis=1)
-        power = np.full(len(x), float(TERMS))
-        if derivative is not None:
-            some = rest > 1e-9
-            power[some] = np.maximum(TERMS, (derivative - terms @ degree)[some] / rest[some])
-        return Series(terms, rest, power)
-
+    steep = _steepness(x, plain[0], plain[1])
     one = np.ones(len(x))
     log_square, log_slope, mean, fourth, slope_fourth, mixed, growth, slope_growth = plain
     return Averages(
@@ -222,9 +234,9 @@ def averages(activation: Activation, x: Array) -> Averages:
         mixed,
         growth,
         slope_growth,
-        series(phi, phi, one, steep),
-        series(slope, slope, one),
-        series(square, square, plain[3]),
-        series(slope_square, slope_square, plain[4]),
-        series(square, slope_square, plain[5]),
+        _series(phi, phi, one, steep),
+        _series(slope, slope, one),
+        _series(square, square, plain[3]),
+        _series(slope_square, slope_square, plain[4]),
+        _series(square, slope_square, plain[5]),
     )

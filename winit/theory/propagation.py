@@ -43,7 +43,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from winit.activations import Activation
-from winit.theory.averages import Averages, averages, log_squares
+from winit.theory.averages import Averages, averages, correlation, log_squares
 from winit.theory.gaussian import Array
 
 BAND = 0.8
@@ -208,15 +208,21 @@ def _log_mean(log: Array, log_share: Array) -> Array:
     return found
 
 
-_THIRDS = np.array([-math.sqrt(3), 0.0, math.sqrt(3)])
-"""With weights 1/6, 2/3, 1/6 an average over a normal law of a function that is not far from a parabola."""
+_THIRDS = (-math.sqrt(3), 0.0, math.sqrt(3))
+_SIXTHS = np.array([1.0, 4.0, 1.0]) / 6
+"""Weights at `_THIRDS` of an average over a normal law of a function that is not far from a parabola."""
 
 
 def _over_pairs(f: Callable[[Array], Array], c: Array, spread: Array) -> Array:
     """Return the average of f over correlations of mean c (N,) and a variance (N,)."""
-    low, middle, high = (f(np.clip(c + step * np.sqrt(spread), -1, 1)) for step in _THIRDS)
-    found: Array = (low + 4 * middle + high) / 6
+    found: Array = _SIXTHS @ np.stack([f(each) for each in _around(c, spread)])
     return found
+
+
+def _around(c: Array | float, spread: Array | float) -> Array:
+    """Return the correlations at which a function is averaged, (3, ...)."""
+    step = np.sqrt(spread)
+    return np.stack([np.clip(c + third * step, -1, 1) for third in _THIRDS])
 
 
 class _Normalizer:
@@ -270,11 +276,9 @@ def _forward(activation: Activation, layers: Sequence[LayerLaw], inputs: Inputs,
             log_q, c_z, log_scale, kept = normalizer(log_q, 0.0, c_z, log_share)
         log_square, _, average = log_squares(activation, log_q)
         all_square = float(_log_mean(log_square, log_share))
-        series = averages(activation, np.array([_log_mean(log_q, log_share)])).value
-        product, squared = (
-            float(_over_pairs(f, np.array([c_z]), np.array([spread_z]))[0])
-            for f in (series, lambda c, series=series: series(c) ** 2)
-        )
+        series = correlation(activation, np.array([_log_mean(log_q, log_share)]))
+        images = series(_around(c_z, spread_z))
+        product, squared = float(_SIXTHS @ images), float(_SIXTHS @ images**2)
         # A correlation, too, is an average over the units of the layer.
         spread = max(0.0, squared - product**2) + max(0.0, 1 - squared) ** 2 / layer.fan_out
         tau = float(np.average(average, weights=np.exp(log_share)))
