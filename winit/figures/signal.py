@@ -388,6 +388,9 @@ def _regions(chart: Chart, diagram: PhaseDiagram, palette: Palette) -> None:
                 )
 
 
+_MARKER = 9  # pixels
+
+
 def _placed(
     chart: Chart,
     places: Mapping[str, tuple[float, float]],
@@ -417,7 +420,10 @@ def _placed(
         more = f" + {len(names) - 2}" if len(names) > 2 else ""
         label = ", ".join(style.short_name(name, 20) for name in names[:2]) + more
         place = spread.get(at, _height(at[0], top))
-        style.note(chart, label, x=at[1], y=place, xref="x", palette=palette, size=11.5, xanchor="left", xshift=14,
+        # Right of every marker that the label would lie on.
+        near = [other for other in column if abs(_height(other[0], top) - place) * chart.plot_height < _MARKER]
+        beside = max([at[1], *(other[1] for other in near if at in spread)])
+        style.note(chart, label, x=beside, y=place, xref="x", palette=palette, size=11.5, xanchor="left", xshift=14,
                    yanchor="middle")  # fmt: skip
     if mine is not None and mine[0] <= top and mine[1] <= right:
         chart.add_scatter(

@@ -730,12 +730,14 @@ function overLayers(sheet, film, look, { lines, range, marks, guide }) {
   pen.restore();
   spread(ends.map(({ end }) => end), plot.y + 4, plot.y + plot.h - 4).forEach((place, index) => {
     const { line, lost } = ends[index];
-    const left = plot.x + plot.w + 8;
+    const words = lost ? `${line.label}: ${lost}` : line.label;
+    pen.font = `400 ${SMALL}px ${look.font}`;
+    const left = Math.min(plot.x + plot.w + 8, width - 21 - pen.measureText(words).width);
     segment(pen, left, place, left + 14, place);
     pen.globalAlpha = line.alpha ?? 1;
     stroke(pen, line.colour, 2, line.dash);
     pen.globalAlpha = 1;
-    text(pen, look, lost ? `${line.label}: ${lost}` : line.label, left + 19, place, { size: SMALL });
+    text(pen, look, words, left + 19, place, { size: SMALL });
   });
   return { plot, layerAt: (place) => Math.min(depth - 1, Math.max(0, Math.floor(((place - plot.x) / plot.w) * depth))) };
 }
