@@ -13,7 +13,7 @@ from torch.nn import functional
 from tests.test_layers import Phi, in_order, module_of
 from winit.activations import ACTIVATIONS
 from winit.datasets import Data
-from winit.layers import NORMALIZATIONS, RESIDUALS
+from winit.layers import NORMALIZATIONS, RESIDUALS, linears
 from winit.network import Member, initialize
 from winit.spec import Spec
 from winit.training import Training
@@ -152,6 +152,22 @@ def test_fifty_steps_are_those_of_autograd(activation: str, normalization: str, 
 @pytest.mark.parametrize(("number", "activation"), list(enumerate(OTHERS)))
 def test_fifty_steps_of_each_activation_are_those_of_autograd(number: int, activation: str) -> None:
     _fifty_steps(activation, *BLOCKS[7 * number % len(BLOCKS)])
+
+
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+@pytest.mark.parametrize(("width", "is_wide"), [((64, 64, 48), False), ((160, 150, 140), True), ((150, 140, 64), True)])
+def test_fifty_steps_are_those_of_autograd_whichever_way_products_are_taken(
+    width: tuple[int, ...], is_wide: bool, normalization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_torch, multiply = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *factors, **options: by_torch.append(multiply(*factors, **options)))
+    spec = _Shaped(
+        width=width, activation="tanh", normalization=normalization, dataset="digits", batch_size=64, steps=STEPS
+    )
+    training, modules, losses = follow(spec, data_of("cross_entropy"))
+    expect_equal(training, modules, losses)
+    assert bool(by_torch) == is_wide
+    assert next(linears(training.groups[0].workspace.layers))._scratch  # where a factor was turned around
 
 
 @pytest.mark.slow
