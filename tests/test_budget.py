@@ -19,16 +19,20 @@ from winit.budget import (
     Limit,
     Price,
     comparison_price,
+    draw_price,
     duration,
+    look_price,
     require_comparison,
     runs_at_once,
     runs_of,
     signal_price,
+    spectra_price,
     terminal_command,
     training_price,
 )
 from winit.datasets import DATASETS
 from winit.fields import BadInput
+from winit.initializers import LayerShape
 from winit.lenses import CompareKnobs
 from winit.optimizers import OPTIMIZERS
 from winit.spec import Spec
@@ -152,6 +156,16 @@ def test_measuring_the_signal_costs_more_with_seeds_samples_and_gradients() -> N
     assert _grows(base, signal_price(BASE, 9, 64))
     assert _grows(base, signal_price(BASE, 8, 65))
     assert _grows(signal_price(BASE, 8, 64, backward=False), base)
+
+
+def test_drawing_and_looking_cost_more_for_more_weights() -> None:
+    few, many = draw_price(1000), draw_price(2000)
+    assert (many.seconds, many.bytes) == (pytest.approx(2 * few.seconds), 2 * few.bytes)
+    assert _grows(look_price(LayerShape(64, 64)), look_price(LayerShape(64, 65)))
+    assert _grows(spectra_price(BASE), spectra_price(BASE.replace(depth=BASE.depth + 1)))
+    # A square matrix of twice the side: eight times the work.
+    small, large = (look_price(LayerShape(side, side)).multiply_adds for side in (100, 200))
+    assert large == 8 * small
 
 
 def test_the_defaults_are_within_the_default_limit_and_the_largest_network_is_not() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from winit import host, signal
 from winit.fields import BadInput, fields_of
+from winit.initializers import LayerShape
 from winit.lenses import CompareKnobs, together
 from winit.optimizers import OPTIMIZERS
 from winit.queueing import WORKERS
@@ -28,6 +29,9 @@ _SHARE_OF_PRODUCTS = 0.9  # of the time that goes by in products and activations
 _PER_ACTIVATION = 27  # multiply-adds that take as long as what one pass does to an activation, beside the products
 _CALLS_PER_OPERATION = 4
 _PER_VALUE = 2.5e-8  # seconds in which a weight, or an activation, is drawn or measured in all respects
+_PER_SAMPLE = 5e-8  # seconds of a weight that is drawn, sorted and counted
+_SINGULAR = 12  # multiply-adds of a matrix' singular values, over rows x columns x the smaller of both
+_TRIES = 10  # drawings of a layer, to know how long one takes
 _PER_LAYER_DRAWN, _PER_LAYER_MEASURED = 15, 40  # operations on a layer of one network, and of those measured together
 _MEMORY_SHARE = 16  # of a host's memory, one part for a computation: 64 MB of 1 GB
 
@@ -196,4 +200,27 @@ def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True)
         multiply_adds,
         plan.bytes,
         _seconds(2 * multiply_adds, operations) + (_PER_VALUE if backward else _PER_VALUE / 2) * values,
+    )
+
+
+def draw_price(samples: int) -> Price:
+    """Return the price of drawing `samples` weights of a layer, and of their moments, histogram and law."""
+    return Price(0.0, 24.0 * samples, _PER_SAMPLE * samples)
+
+
+def look_price(shape: LayerShape) -> Price:
+    """Return the price of a layer's singular values and image, and of drawing it so often that its time is known."""
+    weights = float(shape.fan_in * shape.fan_out)
+    multiply_adds = _SINGULAR * weights * min(shape.fan_in, shape.fan_out)
+    return Price(multiply_adds, 16.0 * weights, _seconds(multiply_adds, 0) + _TRIES * _PER_VALUE * weights)
+
+
+def spectra_price(spec: Spec) -> Price:
+    """Return the price of the singular values of all layers of a network, in double precision, and of its Jacobian."""
+    layers = [look_price(shape) for shape in spec.layer_shapes()]
+    passes = signal_price(spec, 1, spec.outputs)
+    return Price(
+        2 * sum(layer.multiply_adds for layer in layers) + passes.multiply_adds,
+        12.0 * spec.weights + passes.bytes,
+        2 * sum(layer.seconds for layer in layers) + passes.seconds,
     )

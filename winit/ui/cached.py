@@ -8,7 +8,8 @@ from functools import partial
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from winit import distributions, signal, spectrum, theory
+from winit import budget, distributions, signal, spectrum, theory
+from winit.budget import Price
 from winit.comparison import Comparison
 from winit.fields import BadInput
 from winit.initializers import LayerShape, scheme
@@ -47,17 +48,19 @@ def _each(
     kept: Kept[Any, V],
     function: Callable[..., V],
     calls: Sequence[tuple[Hashable, ...]],
+    price: Price,
     through: Callable[..., Iterable[V]] = POOL.map,
 ) -> list[V]:
     """Return what a function makes of each call's arguments, kept; what is missing is computed on all cores at once.
 
-    Pass the plain `map` where the function spreads its work itself, as far as that pays. One such computation at
-    a time in this process. Not st.cache_data: any visitor can clear that by a message, and
-    it copies every result.
+    `price` is that of one call. Pass the plain `map` where the function spreads its work itself, as far as that pays.
+    One such computation at a time in this process. Not st.cache_data: any visitor can clear that by a message, and it
+    copies every result.
     """
     found = {call: kept.get(call) for call in calls}
     if None in found.values():
-        with turn():
+        expected = price.seconds * sum(result is None for result in found.values())
+        with turn(expected):
             # Another thread may have made it while this one waited.
             missing = [call for call in calls if found[call] is None and kept.get(call) is None]
             for call, result in zip(missing, through(lambda call: function(*call), missing), strict=True):
@@ -70,14 +73,16 @@ def drawn(
     names: Sequence[str], shape: LayerShape, samples: int, seed: int, network: Spec | None
 ) -> list[distributions.Drawn]:
     """Return `distributions.draw` of each initializer, kept."""
-    return _each(_DRAWN, distributions.draw, [(name, shape, samples, seed, _seen(name, network)) for name in names])
+    calls = [(name, shape, samples, seed, _seen(name, network)) for name in names]
+    return _each(_DRAWN, distributions.draw, calls, budget.draw_price(samples))
 
 
 def close_looks(
     names: Sequence[str], shape: LayerShape, seed: int, network: Spec | None
 ) -> list[distributions.CloseLook]:
     """Return `distributions.close_look` of each initializer, kept."""
-    return _each(_LOOKS, distributions.close_look, [(name, shape, seed, _seen(name, network)) for name in names])
+    calls = [(name, shape, seed, _seen(name, network)) for name in names]
+    return _each(_LOOKS, distributions.close_look, calls, budget.look_price(shape))
 
 
 def _seen(initializer: str, network: Spec | None) -> Spec | None:
@@ -87,7 +92,8 @@ def _seen(initializer: str, network: Spec | None) -> Spec | None:
 
 def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:
     """Return the forward signal at initialization, kept; fields that do not matter are to be at their default."""
-    return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)], map)[0]
+    price = budget.signal_price(spec, seeds, samples, backward=False)
+    return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)], price, map)[0]
 
 
 Study = tuple[signal.Signal, theory.Prediction | str]
@@ -96,7 +102,8 @@ Study = tuple[signal.Signal, theory.Prediction | str]
 
 def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
     """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signal`."""
-    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], map)
+    price = budget.signal_price(specs[0], seeds, specs[0].batch_size)
+    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], price, map)
 
 
 def _study(spec: Spec, seeds: int) -> Study:
@@ -110,7 +117,7 @@ Spectra = tuple[spectrum.LayerSpectra, spectrum.Jacobian | str]
 
 def spectra(spec: Spec) -> Spectra:
     """Return the singular values of a network, kept; fields as in `forward_signal`."""
-    return _each(_SPECTRA, _spectra, [(spec,)])[0]
+    return _each(_SPECTRA, _spectra, [(spec,)], budget.spectra_price(spec))[0]
 
 
 def _spectra(spec: Spec) -> Spectra:

@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
+from winit import budget
 from winit.datasets import DATASETS, View
 from winit.figures import style
 from winit.figures import training as figures
@@ -54,12 +55,14 @@ class Moment:
 
     key: tuple[Spec, TrainKnobs, int]
     recording: Recording
+    cost: float
+    """Expected seconds of the whole way."""
     found: Found | None = None
 
     def approach(self) -> None:
         """Train a slice; once there, look."""
         recording = self.recording
-        with turn():
+        with turn(self.cost):
             if recording.reach(SLICE):
                 view = _VIEWS[DATASETS[recording.spec.dataset].view or "regions"]
                 answers = recording.outputs(view.inputs(recording)).double().numpy()
@@ -75,8 +78,11 @@ def show_moment(page: frame.Page[TrainKnobs], session: Session) -> None:
     held: Moment | None = st.session_state.get("_moment")
     if held is None or held.key != key:
         seen = page.knobs if page.knobs.shown == "mean" else page.knobs.replace(seeds=1)
-        with turn():
-            held = st.session_state["_moment"] = Moment(key, Recording(page.spec, seen, first=index))
+        members = seen.seeds * len(session.recording.initializers)
+        way = page.spec.replace(steps=max(1, session.recording.steps[index]))
+        cost = budget.training_price(way, members, recorded=1).seconds
+        with turn(cost):
+            held = st.session_state["_moment"] = Moment(key, Recording(page.spec, seen, first=index), cost)
     if held.found is None:
         held.approach()
     with st.container(key="moment"):
