@@ -98,11 +98,17 @@ def test_helpers_leave_with_the_command_and_what_was_finished_is_kept(blow: sign
         return Sweep(spec, knobs, store=Store(store)).progress.restored
 
     with subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "WINIT_STORE": str(store)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env={**os.environ, "WINIT_STORE": str(store)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell may have told what it runs in the background to ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             end = time.monotonic() + 60
-            while time.monotonic() < end and not (helpers := _children(process.pid)):
+            while time.monotonic() < end and len(helpers := _children(process.pid)) < 2:
                 time.sleep(0.05)
             assert len(helpers) >= 2
             while time.monotonic() < end and not (store.exists() and finished()):
