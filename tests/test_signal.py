@@ -258,14 +258,16 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("activation", list(FUNCTIONS))
+@pytest.mark.parametrize(("activation", "width"), [*((name, 6) for name in FUNCTIONS), ("tanh", 1)])
 @pytest.mark.parametrize("dataset", ["gaussian", "digits", "moons"])
-def test_a_tiny_network_is_measured_as_by_autograd(activation: str, dataset: str) -> None:
-    spec = Spec(depth=3, width=6, activation=activation, initializer="torch_default", dataset=dataset, seed=4)
+def test_a_tiny_network_is_measured_as_by_autograd(activation: str, width: int, dataset: str) -> None:
+    spec = Spec(depth=3, width=width, activation=activation, initializer="torch_default", dataset=dataset, seed=4)
     signal = measure(spec, 3, samples=20)
     assert signal.seeds == (4, 5, 6)
     assert signal.samples == 20
-    x = torch.tensor(gaussian(6, 20, 4) if dataset == "gaussian" else load(dataset).train_x[:20], dtype=torch.float64)
+    x = torch.tensor(
+        gaussian(width, 20, 4) if dataset == "gaussian" else load(dataset).train_x[:20], dtype=torch.float64
+    )
     pooled: list[list[Array]] = [[], [], []]
     for row, seed in enumerate(signal.seeds):
         ensemble = initialize(spec, [Member(spec.initializer, seed, 0.0)], torch.float64)
@@ -293,7 +295,7 @@ def test_a_tiny_network_is_measured_as_by_autograd(activation: str, dataset: str
                 assert signal.correlation[row, layer] == pytest.approx(expected, abs=1e-10)
                 pooled[layer].append(z.detach().numpy().ravel())
         if dataset == "gaussian":
-            cotangent = torch.empty(1, 6, 20, dtype=torch.float64).normal_(generator=generator(seed, "cotangent"))
+            cotangent = torch.empty(1, width, 20, dtype=torch.float64).normal_(generator=generator(seed, "cotangent"))
             output, below = z, cotangent[0].T
         else:
             output, below = F.cross_entropy(z, torch.tensor(load(dataset).train_y[:20]), reduction="sum"), None

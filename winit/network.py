@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from typing import Literal
 
 import torch
@@ -242,7 +242,11 @@ class Workspace:
 
         def gradient_of(parameter: Tensor) -> Tensor:
             if is_training and learned != "kept":
-                return passing.setdefault(parameter.shape, stacked_like(parameter))
+                # Of one input, weights and biases have one shape: neighbours never share.
+                key = (parameter.shape, next(calls) % 2)
+                if key not in passing:
+                    passing[key] = stacked_like(parameter)
+                return passing[key]
             return flat.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
 
         def below(number: int, weight: Tensor) -> Tensor | None:
@@ -258,7 +262,8 @@ class Workspace:
             return shared[key]
 
         shared: dict[tuple[int, int], Tensor] = {}
-        passing: dict[torch.Size, Tensor] = {}
+        passing: dict[tuple[torch.Size, int], Tensor] = {}
+        calls = count()
         scratch: Scratch = {}
         linears = [
             Linear(weight, bias, samples, gradient_of, below(number, weight), scratch, is_learned=learned != "none")
