@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -33,8 +34,9 @@ def crewed(spec: Spec, knobs: CompareKnobs, **options: Any) -> Sweep:
     """Return the sweep of these options (see `Sweep`), by helpers where they are worth it and the system has them.
 
     A process with threads has none: what its other threads hold at that moment, a copy of it would hold for ever.
+    Nor have systems other than Linux: the libraries that multiply there do not bear to be copied.
     """
-    can_fork = "fork" in multiprocessing.get_all_start_methods() and threading.active_count() == 1
+    can_fork = sys.platform == "linux" and threading.active_count() == 1
     is_worth_it = budget.comparison_price(spec, knobs).seconds > _WORTH
     return Crew(spec, knobs, **options) if WORKERS > 1 and can_fork and is_worth_it else Sweep(spec, knobs, **options)
 
