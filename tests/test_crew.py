@@ -23,6 +23,13 @@ from winit.sweep import Sweep
 ROOT = Path(__file__).resolve().parent.parent
 HAS_HELPERS = sys.platform == "linux" and WORKERS > 1
 
+# A shell may have told what it runs in the background to ignore interrupts.
+COMMAND = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("winit", run_name="__main__")
+"""
+
 # In a process of its own: that of the tests has threads.
 SCRIPT = """
 import json, os, signal, sys
@@ -97,7 +104,8 @@ def _runs(process: int) -> bool:
 def test_helpers_leave_with_the_command_and_what_was_finished_is_kept(blow: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "runs.sqlite"
     spec, knobs = Spec(dataset="moons", steps=800), CompareKnobs(seeds=50)
-    command = [sys.executable, *shlex.split(terminal_command(spec, knobs))[1:]]
+    _, _, _, *arguments = shlex.split(terminal_command(spec, knobs))  # python -m winit ...
+    command = [sys.executable, "-c", COMMAND, *arguments]
 
     def finished() -> int:
         return Sweep(spec, knobs, store=Store(store)).progress.restored
@@ -108,8 +116,6 @@ def test_helpers_leave_with_the_command_and_what_was_finished_is_kept(blow: sign
         env={**os.environ, "WINIT_STORE": str(store)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell may have told what it runs in the background to ignore interrupts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             end = time.monotonic() + 60
