@@ -15,7 +15,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from winit import host, signal
+from winit import distributions, host, signal
 from winit.fields import BadInput, fields_of
 from winit.initializers import LayerShape
 from winit.lenses import CompareKnobs, together
@@ -31,7 +31,6 @@ _CALLS_PER_OPERATION = 4
 _PER_VALUE = 2.5e-8  # seconds in which a weight, or an activation, is drawn or measured in all respects
 _PER_SAMPLE = 5e-8  # seconds of a weight that is drawn, sorted and counted
 _SINGULAR = 12  # multiply-adds of a matrix' singular values, over rows x columns x the smaller of both
-_TRIES = 10  # drawings of a layer, to know how long one takes
 _PER_LAYER_DRAWN, _PER_LAYER_MEASURED = 15, 40  # operations on a layer of one network, and of those measured together
 _MEMORY_SHARE = 16  # of a host's memory, one part for a computation: 64 MB of 1 GB
 
@@ -212,7 +211,8 @@ def look_price(shape: LayerShape) -> Price:
     """Return the price of a layer's singular values and image, and of drawing it so often that its time is known."""
     weights = float(shape.fan_in * shape.fan_out)
     multiply_adds = _SINGULAR * weights * min(shape.fan_in, shape.fan_out)
-    return Price(multiply_adds, 16.0 * weights, _seconds(multiply_adds, 0) + _TRIES * _PER_VALUE * weights)
+    drawings = 1 + distributions.TRIES
+    return Price(multiply_adds, 16.0 * weights, _seconds(multiply_adds, 0) + drawings * _PER_VALUE * weights)
 
 
 def spectra_price(spec: Spec) -> Price:

@@ -241,7 +241,8 @@ def _image(matrix: torch.Tensor) -> tuple[NDArray[np.float32], tuple[int, int]]:
     return largest.numpy(), (height, width)
 
 
-_TRIES = 9
+TRIES = 9
+"""How often a layer is drawn at most, to know how long that takes."""
 _ENOUGH = 0.05  # seconds: beyond it one try says enough
 
 
@@ -251,7 +252,7 @@ def cost(initializer: str, shape: LayerShape) -> float:
     def seconds(name: str) -> float:
         bound, source = scheme(name), torch.Generator().manual_seed(0)
         times: list[float] = []
-        while len(times) < _TRIES and sum(times) < _ENOUGH:
+        while len(times) < TRIES and sum(times) < _ENOUGH:
             # Of this thread alone: others of a busy host hold it up.
             start = time.thread_time()
             bound.weights(shape, source)

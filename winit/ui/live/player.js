@@ -487,8 +487,12 @@ function picture(pixels, width, height) {
   return canvas;
 }
 
+function font(look, size = SMALL, bold = false) {
+  return `${bold ? 600 : 400} ${size}px ${look.font}`;
+}
+
 function text(pen, look, words, x, y, { align = "left", size = SMALL, bold = false, colour = look.ink, base = "middle" } = {}) {
-  pen.font = `${bold ? 600 : 400} ${size}px ${look.font}`;
+  pen.font = font(look, size, bold);
   pen.fillStyle = colour;
   pen.textAlign = align;
   pen.textBaseline = base;
@@ -731,7 +735,7 @@ function overLayers(sheet, film, look, { lines, range, marks, guide }) {
   spread(ends.map(({ end }) => end), plot.y + 4, plot.y + plot.h - 4).forEach((place, index) => {
     const { line, lost } = ends[index];
     const words = lost ? `${line.label}: ${lost}` : line.label;
-    pen.font = `400 ${SMALL}px ${look.font}`;
+    pen.font = font(look);
     const left = Math.min(plot.x + plot.w + 8, width - 21 - pen.measureText(words).width);
     segment(pen, left, place, left + 14, place);
     pen.globalAlpha = line.alpha ?? 1;
@@ -1563,18 +1567,20 @@ class Player {
       data: [DATA_VIEWS[scene.view].smooth, (sheet) => DATA_VIEWS[scene.view].paint(sheet, film, moment, look)],
       chosen: [CHOSEN[name].smooth, (sheet) => CHOSEN[name].paint(sheet, film, moment, look, HOUSE.wishes)],
     };
-    const halves = this.playing && this.pace > SLOW ? HALVES[this.drawn % 2] : [];
+    const place = `${film.run} ${moment.position}`;
+    const isAnother = place !== this.place;
+    // Where nothing moves, nothing is left behind.
+    const resting = this.playing && isAnother && this.pace > SLOW ? HALVES[this.drawn % 2] : [];
     for (const [part, [smooth, work]] of Object.entries(painted)) {
       const sheet = this.sheets[part];
-      if (sheet.isHidden || halves.includes(part) || !sheet.fit()) continue;
+      if (sheet.isHidden || resting.includes(part) || !sheet.fit()) continue;
       const made = part === "data" ? 0 : film.frames.length;
       const key = [film.run, smooth ? moment.position : moment.frame, made, look.name, name, HOUSE.wishes.layer].join();
       if (sheet.shown === key) continue;
       work(sheet);
       sheet.shown = key;
     }
-    const place = `${film.run} ${moment.position}`;
-    if (place !== this.place) this.drawn++; // pictures of another moment
+    if (isAnother) this.drawn++; // pictures of another moment
     this.place = place;
     this.mark(moment);
     this.write(moment, now);
