@@ -160,26 +160,26 @@ class Linear:
         self,
         weight: Tensor,
         bias: Tensor,
-        samples: int,
+        outputs: Tensor,
         gradient_of: Twin,
         below: Tensor | None,
         scratch: Scratch,
         *,
         is_learned: bool = True,
     ) -> None:
-        """Make the layer; `below` is where the gradient by the inputs goes, None where nobody asks for it.
+        """Make the layer; `outputs` is what it writes.
 
+        `below` is where the gradient by the inputs goes, None where nobody asks for it.
         Unless it `is_learned`, nobody asks for those of weight and bias.
         """
-        members, fan_out, _ = weight.shape
         self.weight, self.bias = weight, bias
         self.parameters: Sequence[Tensor] = (weight, bias)
         self.gradients: Sequence[Tensor] = (gradient_of(weight), gradient_of(bias))
-        self._outputs = stacked(members, fan_out, samples, weight.dtype)
+        self._outputs = outputs
         self._inputs = self._delta = torch.empty(0)
         """Of the last pass: while they are the same tensors, so are the products."""
         self._below, self._scratch, self._is_learned = below, scratch, is_learned
-        self._ones = torch.ones(members, samples, 1, dtype=weight.dtype)
+        self._ones = torch.ones(len(weight), outputs.shape[2], 1, dtype=weight.dtype)
         self._forward: Callable[[], object]
         self._backward: list[Callable[[], object]]
 

@@ -220,8 +220,9 @@ class Workspace:
 
     `samples` is the width of the pass. Without `is_training` there is only a forward pass, and batch normalization
     uses its running statistics; with it, it moves them by `momentum`. Where it `is_lean`, `pre_activations` and
-    `gradients` are overwritten on the way: less to keep in the cache. `learned` says what becomes of the gradients
-    of what is learned: kept; passing, where they last from one layer's step backward to the next; or none.
+    `gradients`, and without training `activations` too, are overwritten on the way: less to keep in the cache.
+    `learned` says what becomes of the gradients of what is learned: kept; passing, where they last from one layer's
+    step backward to the next; or none.
     """
 
     def __init__(
@@ -249,14 +250,12 @@ class Workspace:
                 return passing[key]
             return flat.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
 
-        def below(number: int, weight: Tensor) -> Tensor | None:
-            """Return where the gradient by a linear layer's inputs goes; lean, every other layer uses the same."""
-            if number == 0 or not is_training:
-                return None
-            shape = (ensemble.members, weight.shape[2], samples)
-            if not is_lean:
+        def place(number: int, units: int, *, is_shared: bool) -> Tensor:
+            """Return where what flows past a linear layer goes; shared, every other layer uses the same."""
+            shape = (ensemble.members, units, samples)
+            if not is_shared:
                 return stacked(*shape, ensemble.dtype)
-            key = (number % 2, weight.shape[2])
+            key = (number % 2, units)
             if key not in shared:
                 shared[key] = stacked(*shape, ensemble.dtype)
             return shared[key]
@@ -265,10 +264,13 @@ class Workspace:
         passing: dict[tuple[torch.Size, int], Tensor] = {}
         calls = count()
         scratch: Scratch = {}
-        linears = [
-            Linear(weight, bias, samples, gradient_of, below(number, weight), scratch, is_learned=learned != "none")
-            for number, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True))
-        ]
+        linears = []
+        for number, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+            _, fan_out, fan_in = weight.shape
+            outputs = place(number, fan_out, is_shared=is_lean and not is_training)
+            below = place(number, fan_in, is_shared=is_lean) if is_training and number else None
+            is_learned = learned != "none"
+            linears.append(Linear(weight, bias, outputs, gradient_of, below, scratch, is_learned=is_learned))
         norms = [Norm(state, gradient_of, is_training=is_training, momentum=momentum) for state in ensemble.norms]
         self._elementwise = [Elementwise(ensemble.activation, is_lean=is_lean) for _ in range(depth)]
         self.layers: list[Layer] = []

@@ -25,7 +25,7 @@ from winit.activations import Activation, activation
 from winit.fields import Refused
 from winit.initializers import LayerShape, scheme
 from winit.initializers.biases import bias_rule
-from winit.layers import EPSILON, RESIDUALS, Layer, linears
+from winit.layers import EPSILON, RESIDUALS, Layer, linears, quiet
 from winit.losses import loss_of
 from winit.network import Member, Workspace, initialize, seeds_of
 from winit.queueing import WORKERS, spread
@@ -135,7 +135,9 @@ def _second_moment_log10(values: torch.Tensor, squares: torch.Tensor | None = No
 
     Scaled where squares under- or overflow. `squares` (N,) is their sum, where it is known.
     """
-    found: Array = (values.square().sum(dim=(1, 2)) if squares is None else squares).numpy()
+    rows = values.flatten(1).numpy()
+    with quiet():
+        found: Array = np.vecdot(rows, rows) if squares is None else squares.numpy()
     scaled = np.flatnonzero(~((found > 1e-280) & (found < 1e300))).tolist()
     with np.errstate(divide="ignore"):
         found = np.log10(found / values[0].numel())
@@ -228,14 +230,17 @@ def _mean_squared_cosine(values: torch.Tensor) -> Array:
 def _distinct(weights: torch.Tensor) -> Counts:
     """Return how many different rows each of the weights (N, rows, columns) has, (N,)."""
     sums = weights.sum(dim=2).numpy()
-    order = sums.argsort(axis=1)  # NaN last
+    found = np.full(len(sums), sums.shape[1])
+    ordered = np.sort(sums, axis=1)  # NaN last
+    if np.all(ordered[:, 1:] > ordered[:, :-1]) and not np.isnan(ordered[:, -1]).any():
+        return found
+    order = sums.argsort(axis=1)
     ordered = np.take_along_axis(sums, order, axis=1)
     # Equal rows have equal sums; only those of equal sums, or of none, need a look.
     alike = np.isnan(ordered)
     is_equal = ordered[:, 1:] == ordered[:, :-1]
     alike[:, 1:] |= is_equal
     alike[:, :-1] |= is_equal
-    found = np.full(len(sums), sums.shape[1])
     for place in np.flatnonzero(alike.any(axis=1)).tolist():
         rows = weights[place].numpy()[order[place, alike[place]]]
         is_zero = ~rows.any(axis=1)

@@ -37,7 +37,7 @@ T = TypeVar("T")
 STATUSES = ("learned", "learning", "stalled", "worse", "diverged")
 """What became of a run, from best to worst."""
 
-_CHUNK = 256  # samples of one evaluation pass: up to twice as fast as all at once
+_CHUNK = 128  # samples of one evaluation pass: its numbers stay in the cache, its products among the small ones
 _DRAWN = 400_000  # sample numbers that are drawn at once, of a hundred steps at most
 _LOSSES = 1000  # steps whose losses are kept before they are looked at
 
