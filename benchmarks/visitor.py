@@ -51,6 +51,8 @@ class Visitor:
     page: str
     query: str = ""
     script_hash: str = ""
+    session: str = ""
+    """The id of its session."""
     widgets: dict[str, tuple[str, Any]] = field(default_factory=dict)
     """Id of each widget that is on the page, by its key: kind of element, and the element."""
     states: dict[str, WidgetState] = field(default_factory=dict)
@@ -109,6 +111,17 @@ class Visitor:
         self.states[name] = WidgetState(id=name, json_trigger_value=text)
         return self.fragments[key]
 
+    async def download(self, key: str, timeout: float = 60.0) -> str:
+        """Press a download button; return the path of the file that was made, empty where none was."""
+        wanted = {"file_id": self.widgets[key][1].deferred_file_id}
+        request = {"request_id": key, "session_id": self.session, "deferred_file": wanted}
+        await self.send(BackMsg(backend_operation_request=request))
+        async with asyncio.timeout(timeout):
+            while True:
+                message = ForwardMsg.FromString(await self.socket.recv())
+                if message.WhichOneof("type") == "backend_operation_response":
+                    return str(message.backend_operation_response.deferred_file.url)
+
     async def answer(self, timeout: float = 60.0) -> Run:
         """Return what comes until the script has finished."""
         begun = time.perf_counter()
@@ -123,6 +136,7 @@ class Visitor:
                 kind = message.WhichOneof("type")
                 if kind == "new_session":
                     self.script_hash = message.new_session.page_script_hash
+                    self.session = message.new_session.initialize.session_id
                 elif kind == "navigation":  # says which page an address without one means
                     self.script_hash = message.navigation.page_script_hash or self.script_hash
                 elif kind == "stop_auto_rerun":

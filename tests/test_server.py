@@ -262,6 +262,26 @@ def test_only_what_pages_say_comes_through() -> None:
     asyncio.run(work())
 
 
+def test_of_operations_only_downloads_come_through() -> None:
+    def operation(**payload: Any) -> bytes:
+        return BackMsg(backend_operation_request={"request_id": "1", **payload}).SerializeToString()
+
+    async def work() -> None:
+        guard = Guard(inside := _Inside(), Settings())
+        socket = _Socket(guard)
+        wanted = operation(deferred_file={"file_id": "0123456789abcdef" * 2})
+        others = [{"file_id": "x" * 32}, {"file_id": "0123456789abcdef" * 2 + "\n"}, {}]
+        socket.say(wanted, *[operation(deferred_file=other) for other in others])
+        socket.say(operation(), operation(install_skills={}), operation(dismiss_skills_nudge={}))
+        socket.say(operation(dataframe_chunk={}))
+        await socket.settle()
+        assert _frames(inside) == [wanted]
+        assert guard.refused["message"] == 7
+        await socket.close()
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("frame", "reason"), [("text", "text"), (b"\xff\xff\xff", "garbage"), (b"\x00" * 2000, "frame")]
 )
@@ -401,6 +421,17 @@ def test_the_server_serves_its_pages_and_counts(server: Server) -> None:
     assert re.search(r"lens=home kind=slice cost=\S+ waited=\S+ held=\S+ outcome=done", said)
     assert "127.0.0.1" not in said  # nobody's address
     assert "Traceback" not in said
+
+
+def test_the_server_makes_a_file_when_it_is_asked_for(server: Server) -> None:
+    async def work() -> None:
+        async with visit(PORT, "distributions", "v=1&depth=3") as visitor:
+            status, headers, text = await asyncio.to_thread(_get, await visitor.download("spec-json"))
+            assert status == 200
+            assert headers["content-disposition"] == 'attachment; filename="winit-spec.json"'
+            assert '"depth"' in text
+
+    asyncio.run(work())
 
 
 def test_the_server_refuses(server: Server) -> None:

@@ -32,8 +32,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ALLOWED_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat"})
-"""What a visitor's page needs to say. Left out: clear_cache, which empties the caches of all; uploads; development."""
+ALLOWED_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
+"""What a visitor's page needs to say. Left out: clear_cache, which empties the caches of all; uploads; development.
+
+Of the operations only one is let through, too: to make the file of a download button.
+"""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _CLOSED_PATHS = ("/_stcore/upload_file", "/_stcore/metrics", "/_stcore/agent")
@@ -195,7 +198,7 @@ class Line:
                 kind = kind_of(frame)
                 if kind is None:
                     await self._hang_up("garbage", _POLICY_VIOLATION)
-                elif kind in ALLOWED_MESSAGES:
+                elif kind in ALLOWED_MESSAGES and (kind != "backend_operation_request" or is_download(frame)):
                     return {"type": "websocket.receive", "bytes": frame}
                 else:
                     self._refused["message"] += 1
@@ -249,6 +252,12 @@ def kind_of(frame: bytes) -> str | None:
     except DecodeError:
         return None
     return message.WhichOneof("type") or ""
+
+
+def is_download(frame: bytes) -> bool:
+    """Whether a browser's message asks for the file of a download button, by a name that Streamlit may have given."""
+    request = BackMsg.FromString(frame).backend_operation_request
+    return bool(re.fullmatch(r"[0-9a-f]{32}", request.deferred_file.file_id, re.ASCII))
 
 
 def header(scope: Scope, name: str) -> str:
