@@ -3,7 +3,8 @@
     python -m benchmarks.load [--visitors 50] [--seconds 40] [--port 8657] [--only moves,...]
 
 Reports, of the server with its guard and of stock Streamlit beside it: how long moves take, frames per
-second of live players, resident memory, processor time. The driver takes a part of the same cores.
+second of live players, memory (that of all processes, what they share counted once), processor time. The driver
+takes a part of the same cores.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Count:
         if self.frames:
             found.append(f"frames/s {min(self.frames):.0f} to {max(self.frames):.0f}")
         found.append(
-            f"errors {len(self.errors)}  RSS {server.resident() / 1e6:.0f} MB  cores {processor / seconds:.2f}"
+            f"errors {len(self.errors)}  memory {server.memory() / 1e6:.0f} MB  cores {processor / seconds:.2f}"
         )
         return "  ".join(found)
 
@@ -157,16 +158,16 @@ async def come_and_go(server: Server, visitors: int) -> None:
     for start in range(0, warm, 10):
         await asyncio.gather(*[once(number) for number in range(start, start + 10)])
     await asyncio.sleep(1)
-    before = server.resident()
+    before = server.memory()
     for start in range(warm, visitors + warm, 10):
         await asyncio.gather(*[once(number) for number in range(start, start + 10)])
-    top = server.resident()
+    top = server.memory()
     await asyncio.sleep(35)  # sessions are kept for half a minute
     for _ in range(2):  # old sessions are let go when somebody leaves, and collected after the next page
         async with visit(server.port, "", "v=1"):
             pass
     await asyncio.sleep(25)  # freed memory is handed back every 20 s
-    after = server.resident()
+    after = server.memory()
     sizes = ", ".join(f"{size / 1e6:.0f} MB" for size in (before, top, after))
     print(f"  {visitors} visitors came and went: {sizes}: {after / before - 1:+.1%}", flush=True)
 

@@ -175,13 +175,27 @@ _TRIGGERS = ("trigger_value", "string_trigger_value", "chat_input_value", "json_
 
 @asynccontextmanager
 async def visit(
-    port: int, page: str = "", query: Mapping[str, str] | str = "", *, run: bool = True
+    port: int,
+    page: str = "",
+    query: Mapping[str, str] | str = "",
+    *,
+    run: bool = True,
+    cookie: str = "",
+    session: str = "",
 ) -> AsyncIterator[Visitor]:
-    """Open a page of the server on this machine; `run` waits until it is there."""
+    """Open a page of the server on this machine; `run` waits until it is there.
+
+    With the id of a `session` it comes back to that, as a page does after a blip of the network.
+    """
     query = query if isinstance(query, str) else urlencode(query)
     address = f"ws://127.0.0.1:{port}/_stcore/stream"
+    protocols = ["streamlit", "none", session] if session else ["streamlit"]
     async with websockets.connect(
-        address, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None, compression=None
+        address,
+        subprotocols=[websockets.Subprotocol(one) for one in protocols],
+        additional_headers={"Cookie": cookie} if cookie else None,
+        max_size=None,
+        compression=None,
     ) as socket:
         visitor = Visitor(socket, page, query)
         if run:
@@ -201,15 +215,34 @@ class Server:
         """Return what it has written so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def resident(self) -> float:
-        """Return its resident memory in bytes."""
-        pages = (Path("/proc") / str(self.process.pid) / "statm").read_text().split()[1]
-        return float(pages) * os.sysconf("SC_PAGE_SIZE")
+    def processes(self) -> list[int]:
+        """Return its process and those that it has begun, by their ids."""
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        found = [self.process.pid]
+        for one in found:  # which grows
+            found += [child for child, parent in parents.items() if parent == one]
+        return found
+
+    def memory(self) -> float:
+        """Return the memory of all its processes in bytes; what several share counts once."""
+        total = 0
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                text = Path(f"/proc/{process}/smaps_rollup").read_text()
+                total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+        return 1024.0 * total
 
     def processor_seconds(self) -> float:
-        """Return the processor time that it has taken."""
-        fields = (Path("/proc") / str(self.process.pid) / "stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor time that all its processes have taken."""
+        ticks = 0
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -87,3 +87,48 @@ def test_freed_memory_is_given_back() -> None:
     before, _, given, after = said.stdout.split()
     assert given == "True"
     assert int(after) < int(before) - 40_000  # pages: of 200 MB, at least 160
+
+
+_EIGHT_THREADS = """
+import sys, threading
+from winit import host
+if sys.argv[1:]:
+    print(host.share_arenas(int(sys.argv[1])))
+def work():
+    blocks = [bytes(1000) for _ in range(1000)]
+    begun.wait()
+begun = threading.Barrier(8)
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(sum(line.startswith("<heap ") for line in _info().splitlines()))
+"""
+_INFO = """
+import ctypes, os
+def _info():
+    libc = ctypes.CDLL(None)
+    reading, writing = os.pipe()
+    libc.fdopen.restype = ctypes.c_void_p
+    stream = libc.fdopen(writing, b"w")
+    libc.malloc_info(0, ctypes.c_void_p(stream))
+    libc.fclose(ctypes.c_void_p(stream))
+    with open(reading) as file:
+        return file.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has arenas")
+@pytest.mark.parametrize("count", [1, 2])
+def test_threads_share_arenas(count: int) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment.pop("MALLOC_ARENA_MAX", None)
+    command = [sys.executable, "-c", _INFO + _EIGHT_THREADS]
+    alone, shared = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=True).stdout.split()
+        for more in ([], [str(count)])
+    )
+    assert int(alone[0]) > 2
+    assert shared[0] == "True"
+    assert int(shared[1]) <= count

@@ -386,6 +386,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app behind its guard."""
     folder = tmp_path_factory.mktemp("server")
     limits = {"WINIT_CONNECTIONS_PER_ADDRESS": "3", "WINIT_OPENINGS_PER_SECOND": "100", "WINIT_HOSTS": "127.0.0.1"}
+    limits["WINIT_PROCESSES"] = "1"
     with serving(PORT, folder / "log", WINIT_METRICS_TOKEN=TOKEN, WINIT_STORE=str(folder / "runs"), **limits) as found:
         yield found
 
@@ -444,6 +445,9 @@ def test_the_server_refuses(server: Server) -> None:
     assert status == 200
     assert "frame-ancestors 'self'" in headers["content-security-policy"]
     assert "server" not in headers
+    # One process alone: no cookie, no front door.
+    assert headers["set-cookie"] is None
+    assert len(server.processes()) == 1
 
 
 def test_the_server_caps_connections(server: Server) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import uvicorn
 
+from winit import host
 from winit.fields import BadInput
-from winit.server import app
+from winit.server import app, processes
 from winit.server.settings import Settings
 
 _PING_SECONDS = 8.0
@@ -31,25 +33,30 @@ def main() -> int:
     logging.getLogger("uvicorn.access").disabled = True
     # app.py logs what went wrong in a page, without the words of the error: they may repeat what a visitor typed.
     logging.getLogger("streamlit.error_util").disabled = True
-    uvicorn.run(
-        app.make(settings),
-        host=settings.address,
-        port=settings.port,
-        ws="websockets-sansio",
-        ws_max_size=settings.frame_bytes,
-        ws_ping_interval=_PING_SECONDS,
-        ws_ping_timeout=_PING_SECONDS,
-        # Saves 9 KB per run of a page and costs time on the two cores that everybody shares.
-        ws_per_message_deflate=False,
-        limit_concurrency=settings.connections + _OTHER_REQUESTS,
-        # The guard reads the trusted header itself.
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=5,
-    )
+    host.share_arenas()
+    if processes.count(settings) > 1:
+        return processes.serve(settings, lambda seat: uvicorn.Config(app.make(settings, seat), **_options(settings)))
+    uvicorn.run(app.make(settings), host=settings.address, port=settings.port, **_options(settings))
     return 0
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what uvicorn is told in every process."""
+    return {
+        "ws": "websockets-sansio",
+        "ws_max_size": settings.frame_bytes,
+        "ws_ping_interval": _PING_SECONDS,
+        "ws_ping_timeout": _PING_SECONDS,
+        # Saves 9 KB per run of a page and costs time on the cores that everybody shares.
+        "ws_per_message_deflate": False,
+        "limit_concurrency": settings.connections + _OTHER_REQUESTS,
+        # The guard reads the trusted header itself.
+        "proxy_headers": False,
+        "server_header": False,
+        "access_log": False,
+        "log_config": None,
+        "timeout_graceful_shutdown": processes.FAREWELL,
+    }
 
 
 if __name__ == "__main__":

@@ -6,19 +6,22 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from streamlit.runtime import Runtime
 
 from winit import budget, host, queueing
 from winit.server import metrics as counted
 from winit.server.guard import Guard
 from winit.server.metrics import Metrics
 from winit.server.settings import Settings
+from winit.server.shared import Media, Seat
 
 SCRIPT = Path(__file__).parents[2] / "app.py"
 """Home; the other pages lie beside it. They are not part of the package: a host serves a checkout."""
@@ -35,14 +38,29 @@ def _warm() -> None:
     budget.speed()
 
 
+class _Shared(st.App):
+    """Streamlit's app as one process of several."""
+
+    def __init__(self, seat: Seat, **options: Any) -> None:
+        self._seat = seat
+        super().__init__(SCRIPT, **options)
+
+    def _create_runtime(self) -> Runtime:
+        # Streamlit offers no other way to say where files are kept.
+        runtime = super()._create_runtime()
+        runtime.media_file_mgr._storage = Media("/media", self._seat)
+        return runtime
+
+
 async def _give_back() -> None:
     while True:
         await asyncio.sleep(_GIVE_BACK_SECONDS)
         await asyncio.to_thread(host.give_back)
 
 
-def make(settings: Settings) -> Guard:
-    """Return the app of this process, to be served by an ASGI server."""
+def make(settings: Settings, seat: Seat | None = None) -> Guard:
+    """Return the app of this process, to be served by an ASGI server; `seat` is its place among others, if any."""
+    seat = seat or Seat()
 
     @asynccontextmanager
     async def while_served(_: st.App) -> AsyncIterator[None]:
@@ -50,11 +68,14 @@ def make(settings: Settings) -> Guard:
         await asyncio.to_thread(_warm)
         _LOG.info("ready")
         keeping = asyncio.create_task(_give_back())
-        yield
+        async with AsyncExitStack() as stack:
+            if seat.count > 1:
+                await stack.enter_async_context(counted.told(metrics, seat))
+            yield
         keeping.cancel()
 
     async def show_metrics(request: Request) -> Response:
-        return counted.answer(metrics, settings.metrics_token, request)
+        return await counted.answer(metrics, seat, settings.metrics_token, request)
 
     def report(error: Exception) -> bool:
         metrics.record_error()
@@ -62,8 +83,13 @@ def make(settings: Settings) -> Guard:
         st.error("This page could not be computed, and the fault is ours. Your network is in the address: reload.")
         return True
 
-    streamlit = st.App(SCRIPT, lifespan=while_served, routes=[Route("/metrics", show_metrics)], on_script_error=report)
-    guard = Guard(streamlit, settings)
+    options: dict[str, Any] = {
+        "lifespan": while_served,
+        "routes": [Route("/metrics", show_metrics)],
+        "on_script_error": report,
+    }
+    streamlit = st.App(SCRIPT, **options) if seat.count == 1 else _Shared(seat, **options)
+    guard = Guard(streamlit, settings, seat)
     metrics = Metrics(guard)
     queueing.watch(metrics.record)
     return guard

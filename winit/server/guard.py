@@ -25,6 +25,7 @@ from google.protobuf.message import DecodeError
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from winit.server.settings import Settings
+from winit.server.shared import COOKIE, Seat, process_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -75,12 +76,12 @@ class Bucket:
 
 
 class Guard:
-    """The middleware: `app` is what it protects. Its counts are for the metrics."""
+    """The middleware: `app` is what it protects, `seat` its process among others. Its counts are for the metrics."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings, seat: Seat | None = None) -> None:
         self._app = app
         self._settings = settings
-        self._open: Counter[str] = Counter()
+        self._seat = seat or Seat()
         self._openings: dict[str, Bucket] = {}
         self._headers = [
             (name.encode(), value.encode("latin-1")) for name, value in security_headers(settings.embed_from).items()
@@ -90,8 +91,8 @@ class Guard:
 
     @property
     def connections(self) -> int:
-        """How many pages are open."""
-        return self._open.total()
+        """How many pages of this process are open."""
+        return self._seat.tally.by_process(self._seat.number)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is allowed."""
@@ -107,6 +108,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 ours = {name for name, _ in self._headers}
                 kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in ours]
+                # With pages, not with files: what a proxy keeps for all must not lead all to one process.
+                if any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in kept):
+                    kept += self._cookie(scope, range(self._seat.count))
                 message = {**message, "headers": [*kept, *self._headers]}
             await send(message)
 
@@ -120,6 +124,14 @@ class Guard:
             await self._refuse(send_with_headers, 404, "path")
         else:
             await self._app(scope, receive, send_with_headers)
+
+    def _cookie(self, scope: Scope, good: range) -> list[tuple[bytes, bytes]]:
+        """Return the header that names this process, unless the request names one of the `good`."""
+        if self._seat.count == 1 or process_of(header(scope, "cookie")) in good:
+            return []
+        # A page in a frame of another site has cookies of its own there, if any.
+        crossing = "SameSite=None; Secure; Partitioned" if self._settings.embed_from else "SameSite=Lax"
+        return [(b"set-cookie", f"{COOKIE}={self._seat.number}; Path=/; HttpOnly; {crossing}".encode())]
 
     async def _refuse(self, send: Send, status: int, reason: str) -> None:
         self.refused[reason] += 1
@@ -136,30 +148,35 @@ class Guard:
             await receive()  # the connect event: only then may it be closed
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION if reason == "host" else _TRY_LATER})
             return
-        self._open[address] += 1
-        line = Line(receive, send, self._settings, self.refused)
+        here = range(self._seat.number, self._seat.number + 1)
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "websocket.accept":  # from now on its session lives here
+                message = {**message, "headers": [*message.get("headers", ()), *self._cookie(scope, here)]}
+            await send(message)
+
+        self._seat.tally.add(self._seat.number, address, 1)
+        line = Line(receive, send_with_cookie, self._settings, self.refused)
         try:
             await self._app(scope, line.receive, line.send)
         finally:
             line.end()
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+            self._seat.tally.add(self._seat.number, address, -1)
 
     def _why_not(self, scope: Scope, address: str) -> str:
         """Return why a connection is refused, or nothing."""
-        settings = self._settings
+        settings, tally = self._settings, self._seat.tally
         if not is_host_allowed(header(scope, "host"), settings.hosts):
             return "host"
-        if self.connections >= settings.connections:
+        if tally.total >= settings.connections:
             return "connections"
-        if self._open[address] >= settings.connections_per_address:
+        if tally.by_address(address) >= settings.connections_per_address:
             return "connections_per_address"
         if len(self._openings) > 2 * settings.connections:
             self._openings = {name: bucket for name, bucket in self._openings.items() if not bucket.is_full}
-        bucket = self._openings.setdefault(
-            address, Bucket(settings.openings_per_second, settings.connections_per_address)
-        )
+        # Of the rate each process grants its share: together they keep it.
+        rate = settings.openings_per_second / self._seat.count
+        bucket = self._openings.setdefault(address, Bucket(rate, settings.connections_per_address))
         return "openings" if bucket.take() else ""
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -14,8 +19,10 @@ from starlette.responses import PlainTextResponse, Response
 from winit import queueing
 from winit.lenses import LENSES
 from winit.server.guard import Guard
+from winit.server.shared import Seat
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PATIENCE = 2.0  # seconds after which the metrics of a process are left out
 
 
 class _Refusals(Collector):
@@ -76,9 +83,73 @@ class Metrics:
         return generate_latest(self.registry).decode()
 
 
-def answer(metrics: Metrics, token: str, request: Request) -> Response:
+class _Sum(Collector):
+    """The metrics of several processes, as texts, by their numbers."""
+
+    def __init__(self, texts: Mapping[int, str]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        found: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
+        for number, text in self._texts.items():
+            for family in text_string_to_metric_families(text):
+                families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    labels = dict(sample.labels)
+                    if family.name.startswith("process_"):
+                        labels["process"] = str(number)
+                    key = family.name, sample.name, tuple(labels.items())
+                    before = found.get(key)
+                    if before is not None and family.name.endswith("_created"):
+                        found[key] = min(before, sample.value)
+                    else:
+                        found[key] = (before or 0.0) + sample.value
+        for (family_name, name, pairs), value in found.items():
+            families[family_name].add_sample(name, dict(pairs), value)
+        yield from families.values()
+
+
+def together(texts: Mapping[int, str]) -> str:
+    """Return the metrics of several processes as one text: what is about a process by its number, all else added up."""
+    registry = CollectorRegistry()
+    registry.register(_Sum(texts))
+    return generate_latest(registry).decode()
+
+
+@asynccontextmanager
+async def told(metrics: Metrics, seat: Seat) -> AsyncIterator[None]:
+    """Tell the metrics of this process to the others, until the block ends."""
+
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(metrics.text().encode())
+        writer.close()
+
+    server = await asyncio.start_unix_server(tell, seat.metrics_of(seat.number))
+    yield
+    server.close()
+
+
+async def of_all(metrics: Metrics, seat: Seat) -> str:
+    """Return the metrics of all processes as text; those of one that does not answer are missing."""
+
+    async def ask(number: int) -> str:
+        if number == seat.number:
+            return metrics.text()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                reader, writer = await asyncio.open_unix_connection(seat.metrics_of(number))
+                with contextlib.closing(writer):
+                    return (await reader.read()).decode()
+        return ""
+
+    texts = await asyncio.gather(*map(ask, range(seat.count)))
+    return texts[0] if seat.count == 1 else together(dict(enumerate(texts)))
+
+
+async def answer(metrics: Metrics, seat: Seat, token: str, request: Request) -> Response:
     """Answer a request for the metrics: to whoever brings the token; to others there is no such page."""
     given = request.headers.get("authorization", "").encode()
     if not (token and hmac.compare_digest(given, f"Bearer {token}".encode())):
         return PlainTextResponse("Not found.\n", 404)
-    return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+    return PlainTextResponse(await of_all(metrics, seat), media_type="text/plain; version=0.0.4")

@@ -48,6 +48,12 @@ class Settings(Declared):
         help="The address to listen on.",
     )
     port: int = declare(8501, Integer(1, 65_535), label="Port", help="The port to listen on.")
+    processes: int = declare(
+        0,
+        Integer(0, 64),
+        label="Processes",
+        help="Processes that serve. 0: one for each core, as far as the memory reaches; 1 on systems other than Linux.",
+    )
     hosts: tuple[str, ...] = declare(
         (),
         Several(_like(_HOST, "a host name, or *.name for all below it"), 20),
