@@ -45,6 +45,12 @@ class Function:
     """Where phi' jumps, from left to right."""
     keeps_z: bool = True
     """Whether `backward` must see z; otherwise phi(z) may have been written over it."""
+    width: float = 1.0
+    """Over what distance phi bends, at 0; infinity where it is a polynomial between kinks."""
+    frequency: float = 0.0
+    """omega of a wave sin(omega z); 0 for all others, which settle on both sides."""
+    seams: tuple[float, ...] = ()
+    """Where a derivative above the first jumps, or the library's formula changes to one that is nearly the same."""
 
     def __call__(self, z: Tensor) -> Tensor:
         """Return phi(z), shaped as z."""
@@ -61,6 +67,12 @@ class Function:
     def slopes(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return phi'(x) in double precision, shaped as x."""
         return self.derivative(_tensor(x)).numpy()
+
+    def values_and_slopes(self, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what `values` and `slopes` do, with phi(x) computed once."""
+        z = _tensor(x)
+        a = self(z)
+        return a.numpy(), self.backward(torch.ones_like(z), z, a, torch.empty_like(z)).numpy()
 
 
 def _tensor(x: ArrayLike) -> Tensor:
@@ -109,6 +121,7 @@ def _identity() -> Function:
         lambda z, out: out.copy_(z),
         lambda grad, z, a, out: out if out is grad else out.copy_(grad),
         keeps_z=False,
+        width=math.inf,
     )
 
 
@@ -119,6 +132,7 @@ def _relu() -> Function:
         lambda grad, z, a, out: aten.threshold_backward.grad_input(grad, a, 0, grad_input=out),
         (0.0,),
         keeps_z=False,
+        width=math.inf,
     )
 
 
@@ -129,6 +143,7 @@ def _leaky(slope: float) -> Function:
         lambda grad, z, a, out: aten.leaky_relu_backward.grad_input(grad, z, slope, False, grad_input=out),
         () if slope == 1 else (0.0,),
         keeps_z=slope <= 0,  # above 0, phi(z) has the sign of z
+        width=math.inf,
     )
 
 
@@ -152,6 +167,7 @@ def _scaled_tanh(a: float, b: float) -> Function:
         lambda z, out: torch.mul(z, b, out=out).tanh_().mul_(a),
         backward,
         keeps_z=False,
+        width=1 / b,
     )
 
 
@@ -170,6 +186,7 @@ def _clamp(low: float, high: float) -> Function:
         lambda z, out: torch.clamp(z, low, high, out=out),
         lambda grad, z, a, out: aten.hardtanh_backward.grad_input(grad, z, low, high, grad_input=out),
         (low, high),
+        width=math.inf,
     )
 
 
@@ -184,6 +201,7 @@ def _hardsigmoid() -> Function:
         lambda z, out: aten.hardsigmoid.out(z, out=out),
         backward,
         (-3.0, 3.0),
+        width=math.inf,
     )
 
 
@@ -193,6 +211,7 @@ def _hardswish() -> Function:
         lambda z, out: aten.hardswish.out(z, out=out),
         lambda grad, z, a, out: aten.hardswish_backward.out(grad, z, out=out),
         (-3.0, 3.0),
+        width=math.inf,
     )
 
 
@@ -207,6 +226,7 @@ def _softsign() -> Function:
         lambda z, out: torch.div(z, z.abs().add_(1), out=out),
         backward,
         keeps_z=False,
+        seams=(0.0,),
     )
 
 
@@ -217,6 +237,8 @@ def _exponential(latex: str, kinks: tuple[float, ...], alpha: float, scale: floa
         lambda z, out: aten.elu.out(z, alpha, scale, rate, out=out),
         lambda grad, z, a, out: aten.elu_backward.grad_input(grad, alpha, scale, rate, False, z, grad_input=out),
         kinks,
+        width=1 / rate,
+        seams=() if kinks else (0.0,),
     )
 
 
@@ -265,6 +287,7 @@ def _softplus() -> Function:
         r"\varphi(z) = \ln(1 + e^z)",
         lambda z, out: aten.softplus.out(z, 1.0, 20.0, out=out),
         lambda grad, z, a, out: aten.softplus_backward.grad_input(grad, z, 1.0, 20.0, grad_input=out),
+        seams=(20.0,),
     )
 
 
@@ -281,6 +304,8 @@ def _sine(omega: float) -> Function:
         rf"\varphi(z) = \sin({_times(omega, 'z')})",
         lambda z, out: torch.mul(z, omega, out=out).sin_(),
         lambda grad, z, a, out: torch.mul(grad, z.mul(omega).cos_().mul_(omega), out=out),
+        width=1 / omega,
+        frequency=omega,
     )
 
 

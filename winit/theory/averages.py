@@ -1,33 +1,32 @@
-"""Many averages of an activation at once, fast: interpolated in ln q between points of a quadrature, and kept.
+"""Many averages of an activation at once, fast, from rules that are laid out beforehand.
 
-Block by block of a decade of q, at 20 Chebyshev points each, so that a relative error of 1e-9 is not exceeded
-(`tests/test_mean_field.py` measures it). Beyond 1e-26 and 1e26 every activation
-of the catalogue is two straight lines, a constant, or settled.
+Those by which a signal goes on, `log_squares`, are interpolated in ln q between points of a quadrature, and kept:
+block by block of a decade of q, at 20 Chebyshev points each, so that a relative error of 1e-10 is not exceeded
+(`tests/test_mean_field.py` measures it). All others are quadratures at the q that is asked for. Beyond 1e-26 and 1e26
+every activation of the catalogue is two straight lines, a constant, or settled.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from winit.activations import ACTIVATIONS, Activation
-from winit.theory.gaussian import Array, is_homogeneous
-
-TERMS = 24
-"""Terms of the Hermite series by which products of two Gaussians are averaged."""
+from winit.activations import Activation
+from winit.theory.gaussian import is_homogeneous
+from winit.theory.rules import TERMS, Array, Rule, rule
 
 _LEAST, _MOST = math.log(1e-26), math.log(1e26)
 _POINTS = 20
 _BLOCK = math.log(10)
 _CHEBYSHEV = np.cos(math.pi * (np.arange(_POINTS) + 0.5) / _POINTS)
 _FIT = np.linalg.inv(np.polynomial.chebyshev.chebvander(_CHEBYSHEV, _POINTS - 1))
-_REACH = 10.0
-_LONGEST = 0.5  # of a piece: 16 nodes resolve what oscillates where `_settled` allows it
-_LENGTHS = _REACH * 4.0 ** -np.arange(23)
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_FIRST = math.floor(_LEAST / _BLOCK)
+_BLOCKS = math.ceil(_MOST / _BLOCK) - _FIRST
+_DEGREES = np.arange(_POINTS)
+_TOGETHER = 4  # blocks of one rule
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,14 @@ class Series:
     power: Array
     """(N,) of c by which the rest falls: from the derivative at c = 1 where that is known."""
 
+    def __getitem__(self, place: int) -> Series:
+        """Return one of the series alone."""
+        some = slice(place, place + 1)
+        return Series(self.terms[some], self.rest[some], self.power[some])
+
     def __call__(self, c: Array) -> Array:
-        """Return the average at correlations c (N,), -1 to 1."""
-        powers = c[:, None] ** np.arange(self.terms.shape[1])
+        """Return the average at correlations c (N,), -1 to 1; of any number where the series is one."""
+        powers = np.vander(c, self.terms.shape[1], increasing=True)
         with np.errstate(over="ignore", under="ignore"):
             tail: Array = self.rest * np.sign(c) * np.abs(c) ** self.power
         found: Array = (self.terms * powers).sum(axis=1) + tail
@@ -70,6 +74,10 @@ class Averages:
     """(N,) d ln E phi^2 / d ln q."""
     slope_growth: Array
     """(N,) d ln E phi'^2 / d ln q."""
+    bend: Array
+    """(N,) d growth / d ln q."""
+    slope_bend: Array
+    """(N,) d slope_growth / d ln q."""
     value: Series
     """Of phi and phi."""
     slope: Series
@@ -82,101 +90,89 @@ class Averages:
     """Of phi^2 and phi'^2."""
 
 
-_PLAIN = 8
+@dataclass(frozen=True)
+class _Sample:
+    """phi and phi' at the nodes of a rule, over their own root mean square."""
 
+    q: Array
+    """(N,)"""
+    rule: Rule
+    log_square: Array
+    """(N,)"""
+    log_slope_square: Array
+    """(N,)"""
+    phi: Array
+    """(N, P)"""
+    slope: Array
+    """(N, P)"""
 
-def _hermite(z: Array) -> Array:
-    """Return the normalized Hermite polynomials at z (P,), (P, TERMS)."""
-    found = np.empty((len(z), TERMS))
-    found[:, 0], found[:, 1] = 1.0, z
-    for k in range(1, TERMS - 1):
-        found[:, k + 1] = (z * found[:, k] - math.sqrt(k) * found[:, k - 1]) / math.sqrt(k + 1)
-    return found
+    @classmethod
+    def of(cls, activation: Activation, q: Array) -> _Sample:
+        """Return that at each q (N,)."""
+        found = rule(activation, q)
+        phi, slope = activation.values_and_slopes(np.sqrt(q)[:, None] * found.z)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+            square, slope_square = np.vecdot(phi * phi, found.weights), np.vecdot(slope * slope, found.weights)
+            phi /= np.sqrt(square)[:, None]
+            slope /= np.sqrt(slope_square)[:, None]
+            return cls(q, found, np.log(square), np.log(slope_square), phi, slope)
 
-
-def _pieces(corners: Array) -> tuple[Array, Array]:
-    """Return nodes and weights (P,) of the Gaussian average, split at corners and crowded at 0."""
-    edges = np.unique(np.concatenate([-_LENGTHS, [0.0], _LENGTHS, corners[np.abs(corners) < _REACH]]))
-    parts = np.maximum(1, np.ceil(np.diff(edges) / _LONGEST)).astype(int)
-    first = np.repeat(np.cumsum(parts) - parts, parts)
-    length = np.repeat(np.diff(edges) / parts, parts)
-    low = np.repeat(edges[:-1], parts) + (np.arange(parts.sum()) - first) * length
-    half = length[:, None] / 2
-    z = low[:, None] + half * (1 + _NODES)
-    return z.ravel(), (half * _WEIGHTS * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)).ravel()
-
-
-def _quadrature(activation: Activation, q: Array) -> Array:
-    """Return the rows of the table at each q (N,), (N, columns)."""
-    scale = np.sqrt(q)[:, None]
-    kinks = np.array([kink for kink in activation.kinks if kink != 0])
-    z, weights = _pieces((kinks / scale).ravel())
-    x = scale * z
-    phi, slope = activation.values(x), activation.slopes(x)
-    square, slope_square = phi * phi, slope * slope
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        second, slopes = square @ weights, slope_square @ weights
-        phi /= np.sqrt(second)[:, None]
-        slope /= np.sqrt(slopes)[:, None]
-        square /= second[:, None]
-        slope_square /= slopes[:, None]
-        plain = (
-            np.log(second),
-            np.log(slopes),
-            phi @ weights,
-            (square * square) @ weights,
-            (slope_square * slope_square) @ weights,
-            (square * slope_square) @ weights,
+    @cached_property
+    def columns(self) -> Array:
+        """Return ln E phi^2, ln E phi'^2, E phi, d ln E phi^2 / d ln q and d ln E phi'^2 / d ln q, (N, 5)."""
+        z, weights = self.rule.z, self.rule.weights
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             # d phi(sqrt(q) z)^2 / d ln q = phi phi' sqrt(q) z; phi' may jump, so its own average goes by the density.
-            (phi * slope * z) @ weights * np.sqrt(q * slopes / second),
-            (slope_square * (z * z - 1)) @ weights / 2,
-        )
-    series = _hermite(z) * weights[:, None]
-    return np.concatenate([np.stack(plain, axis=1), *(f @ series for f in (phi, slope, square, slope_square))], axis=1)
+            growth = np.vecdot(self.phi * self.slope, z * weights)
+            growth *= np.exp((np.log(self.q) + self.log_slope_square - self.log_square) / 2)
+            slope_growth = np.vecdot(self.slope**2, (z * z - 1) * weights) / 2
+        mean = np.vecdot(self.phi, weights)
+        return np.stack([self.log_square, self.log_slope_square, mean, growth, slope_growth], axis=1)
 
 
 class _Table:
-    """The averages of one activation, block by block as they are asked for."""
+    """What is interpolated of one activation, block by block as it is asked for."""
 
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
-        self._blocks: dict[int, Array] = {}
         self._scales = is_homogeneous(activation)
+        self._blocks = np.empty((_BLOCKS, _POINTS, 5))
+        self._is_known = np.zeros(_BLOCKS, dtype=bool)
         self._starts_at_0 = float(activation.values(0.0)) == 0
-        bound = ACTIVATIONS.read(activation.text)
-        # The averages of sin(omega z) no longer change, to double precision, where its phase covers many periods.
-        self._most = math.log(50 / bound.values["omega"] ** 2) if bound.record.name == "sine" else _MOST
+        # The averages of a wave no longer change, to double precision, where its phase covers many periods.
+        self.most = math.log(50 / activation.frequency**2) if activation.frequency else _MOST
 
-    def _block(self, number: int) -> Array:
-        """Return the Chebyshev coefficients of a block, (POINTS, columns)."""
-        if number not in self._blocks:
-            x = (number + (1 + _CHEBYSHEV) / 2) * _BLOCK
-            self._blocks[number] = _FIT @ _quadrature(self._activation, np.exp(np.minimum(x, self._most)))
-        return self._blocks[number]
+    def _learn(self, numbers: Array) -> None:
+        """Compute the Chebyshev coefficients of blocks."""
+        for some in np.split(numbers, np.flatnonzero(np.diff(numbers // _TOGETHER)) + 1):
+            x = (some[:, None] + _FIRST + (1 + _CHEBYSHEV) / 2) * _BLOCK
+            q = np.exp(np.minimum(x, self.most)).ravel()
+            values = _Sample.of(self._activation, q).columns
+            self._blocks[some] = _FIT @ values.reshape(len(some), _POINTS, -1)
+            self._is_known[some] = True
 
-    def rows(self, x: Array, columns: int) -> Array:
-        """Return the first columns of the rows at ln q = x (N,), (N, columns); at least the plain ones."""
+    def rows(self, x: Array) -> Array:
+        """Return the columns at ln q = x (N,), (N, 5)."""
         if self._scales:
-            if not self._blocks:
-                self._blocks[0] = _quadrature(self._activation, np.ones(1))
-            found = np.repeat(self._blocks[0], len(x), axis=0)
-            found = found[:, :columns]
+            found = np.repeat(_alike(self._activation).columns, len(x), axis=0)
             found[:, 0] += x
             return found
-        inner = np.clip(x, _LEAST, self._most)
+        inner = np.fmin(np.fmax(x, _LEAST), self.most)
         # The last block of a function that settles is flat in part: stay within those that are not.
-        place = np.minimum(inner, self._most - 1e-9) / _BLOCK
-        numbers = np.floor(place).astype(int)
-        each, inverse = np.unique(numbers, return_inverse=True)
-        terms = np.polynomial.chebyshev.chebvander(2 * (place - numbers) - 1, _POINTS - 1)
-        blocks = np.stack([self._block(int(number))[:, :columns] for number in each])
-        found = (terms[:, None] @ blocks[inverse])[:, 0]
+        place = np.minimum(inner, self.most - 1e-9) / _BLOCK - _FIRST
+        numbers = place.astype(int)
+        if not self._is_known[numbers].all():
+            self._learn(np.unique(numbers[~self._is_known[numbers]]))
+        terms = np.cos(np.arccos(2 * (place - numbers) - 1)[:, None] * _DEGREES)
+        found = np.empty((len(x), self._blocks.shape[2]))
+        for number in set(numbers.tolist()):
+            here = numbers == number
+            found[here] = terms[here] @ self._blocks[number]
         # Below, E phi^2 goes with q, or is the constant phi(0)^2; above, by the power that it has reached.
-        below, above = x < _LEAST, x > self._most
         if self._starts_at_0:
-            found[below, 0] += x[below] - _LEAST
-        if self._most == _MOST:
-            found[above, :2] += (x[above] - _MOST)[:, None] * found[above][:, 6:8]
+            found[:, 0] += np.minimum(x - _LEAST, 0.0)
+        if self.most == _MOST:
+            found[:, :2] += np.maximum(x - _MOST, 0.0)[:, None] * found[:, 3:]
         return found
 
 
@@ -185,9 +181,22 @@ def _table(activation: Activation) -> _Table:
     return _Table(activation)
 
 
+@lru_cache(maxsize=64)
+def _alike(activation: Activation) -> _Sample:
+    """Return the sample that serves a homogeneous activation at every q, but for its ln E phi^2."""
+    return _Sample.of(activation, np.ones(1))
+
+
+def _sample(activation: Activation, x: Array) -> _Sample:
+    """Return the sample at ln q = x (N,), or the one that serves all."""
+    if is_homogeneous(activation):
+        return _alike(activation)
+    return _Sample.of(activation, np.exp(np.fmin(np.fmax(x, _LEAST), _table(activation).most)))
+
+
 def log_squares(activation: Activation, x: Array) -> tuple[Array, Array, Array]:
     """Return ln E phi^2, ln E phi'^2, and E phi over the root of E phi^2, at ln q = x (N,)."""
-    found = _table(activation).rows(x, _PLAIN)
+    found = _table(activation).rows(x)
     return found[:, 0], found[:, 1], found[:, 2]
 
 
@@ -212,19 +221,30 @@ def _series(f: Array, g: Array, whole: Array, derivative: Array | None = None) -
 
 def correlation(activation: Activation, x: Array) -> Series:
     """Return E phi(u) phi(v) over E phi^2 at ln q = x (N,), as a series in the correlation of u and v."""
-    found = _table(activation).rows(x, _PLAIN + TERMS)
-    phi = found[:, _PLAIN:]
-    return _series(phi, phi, np.ones(len(x)), _steepness(x, found[:, 0], found[:, 1]))
+    found = _sample(activation, x)
+    log_square, log_slope, _ = log_squares(activation, x)
+    phi = (found.phi[:, None] @ found.rule.hermite)[:, 0]
+    return _series(phi, phi, np.ones(len(x)), _steepness(x, log_square, log_slope))
 
 
 def averages(activation: Activation, x: Array) -> Averages:
     """Return all averages at ln q = x (N,); -inf is q = 0."""
-    found = _table(activation).rows(x, _PLAIN + 4 * TERMS)
-    plain = found[:, :_PLAIN].T
-    phi, slope, square, slope_square = np.split(found[:, _PLAIN:], 4, axis=1)
-    steep = _steepness(x, plain[0], plain[1])
+    found = _sample(activation, x)
+    log_square, log_slope, mean, growth, slope_growth = _table(activation).rows(x).T
+    square, slope_square, weights = found.phi**2, found.slope**2, found.rule.weights
+    fourth, slope_fourth, mixed = (
+        np.broadcast_to(np.vecdot(f * g, weights), x.shape)
+        for f, g in ((square, square), (slope_square, slope_square), (square, slope_square))
+    )
+    terms = np.stack([found.phi, found.slope, square, slope_square], axis=1) @ found.rule.hermite
+    of_phi, of_slope, of_square, of_slope_square = np.moveaxis(np.broadcast_to(terms, (len(x), 4, TERMS)), 1, 0)
     one = np.ones(len(x))
-    log_square, log_slope, mean, fourth, slope_fourth, mixed, growth, slope_growth = plain
+
+    def bend(terms: Array, growth: Array) -> Array:
+        """Return d^2 ln E f / d(ln q)^2: q^2 d^2 E f / dq^2 is E f He_4 / 4, as d E f / dq is E f'' / 2."""
+        curved: Array = math.sqrt(24) / 4 * terms[:, 4] + growth - growth**2
+        return curved
+
     return Averages(
         log_square,
         log_slope,
@@ -234,9 +254,11 @@ def averages(activation: Activation, x: Array) -> Averages:
         mixed,
         growth,
         slope_growth,
-        _series(phi, phi, one, steep),
-        _series(slope, slope, one),
-        _series(square, square, plain[3]),
-        _series(slope_square, slope_square, plain[4]),
-        _series(square, slope_square, plain[5]),
+        bend(of_square, growth),
+        bend(of_slope_square, slope_growth),
+        _series(of_phi, of_phi, one, _steepness(x, log_square, log_slope)),
+        _series(of_slope, of_slope, one),
+        _series(of_square, of_square, fourth),
+        _series(of_slope_square, of_slope_square, slope_fourth),
+        _series(of_square, of_slope_square, mixed),
     )

@@ -20,6 +20,7 @@ from winit.theory.gaussian import is_homogeneous, second_moment, second_moment_o
 
 _SIGMA_B = Real(0.0, 100.0)
 _LARGEST_Q = 1e12
+_SMALLEST_BIAS = 1e-48  # the edge leaves its limit with the cube root at the latest, so that this is rounding
 
 
 @lru_cache(maxsize=512)
@@ -43,7 +44,7 @@ def edge_of_chaos(activation: Activation, sigma_b: float) -> float:
     value = float(activation.values(0.0)) ** 2
     slope = float(np.mean(activation.slopes([-1e-100, 1e-100]) ** 2))
 
-    if bias == value == 0:
+    if value == 0 and bias < _SMALLEST_BIAS:
         return 1 / math.sqrt(slope)
     if is_homogeneous(activation):
         point = f"the single point sigma_w = {gain(activation, 'backward'):.4g}, sigma_b = 0"

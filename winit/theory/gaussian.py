@@ -14,12 +14,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from winit.activations import ACTIVATIONS, Activation
+from winit.activations import Activation
+from winit.theory.rules import REACH, Array, density, edges_towards, gauss_legendre, rule
 
-Array = NDArray[np.float64]
 Owners = NDArray[np.intp]
 
-_CUT = 10.0  # the Gaussian density is 8e-23 there
+_CUT = REACH
 # Pieces shrink by the factor 4 towards 0, down to 6e-13. However steep a function is at 0 (tanh at large q, CELU of
 # small alpha), its poles then lie a third of a piece's length away or farther, and 16 nodes are off by 3^-32.
 _GRADED = _CUT * 4.0 ** -np.arange(23)
@@ -27,6 +27,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _TOLERANCE = 1e-13
 _LOOSE = 1e-12  # of a nested integral, whose values carry the rounding of the inner one
 _HALVINGS = 20
+_NEGLIGIBLE = 1e-20  # weight of a node among some tens of thousands
 
 
 def _refined(
@@ -81,13 +82,22 @@ def gaussian_mean(f: Callable[[Array], Array], kinks: Sequence[float] = (), q: f
 @lru_cache(maxsize=4096)
 def second_moment(activation: Activation, q: float = 1.0) -> float:
     """Return E phi(sqrt(q) z)^2, z ~ N(0, 1): the second moment of the activations."""
-    return gaussian_mean(lambda x: activation.values(x) ** 2, activation.kinks, q)
+    closed = closed_covariances(activation, q, 1.0)
+    return closed[0] if closed else _square_mean(activation, activation.values, q)
 
 
 @lru_cache(maxsize=4096)
 def second_moment_of_slope(activation: Activation, q: float = 1.0) -> float:
     """Return E phi'(sqrt(q) z)^2, z ~ N(0, 1), chi_1 / sigma_w^2: by how much a layer shrinks gradients."""
-    return gaussian_mean(lambda x: activation.slopes(x) ** 2, activation.kinks, q)
+    closed = closed_covariances(activation, q, 1.0)
+    return closed[1] if closed else _square_mean(activation, activation.slopes, q)
+
+
+def _square_mean(activation: Activation, f: Callable[[Array], Array], q: float) -> float:
+    """Return E f(sqrt(q) z)^2 for phi or phi'."""
+    found = rule(activation, np.array([q]))
+    values = f(math.sqrt(q) * found.z)
+    return float(np.vecdot(values * values, found.weights)[0])
 
 
 @lru_cache(maxsize=512)
@@ -167,21 +177,54 @@ def closed_covariances(activation: Activation, q: float, c: float) -> tuple[floa
     Two lines that meet at 0: the arc-cosine kernels of degree 1 and 0 (Cho & Saul 2009, eq. 6); erf: Williams 1997,
     eq. 11, and its derivative; sine: from the characteristic function of u + v and u - v.
     """
-    bound = ACTIVATIONS.read(activation.text)
     if is_homogeneous(activation):
         left, right = (float(slope) for slope in activation.slopes([-1.0, 1.0]))
         odd, even = ((right + left) / 2) ** 2, ((right - left) / 2) ** 2
         arc = math.asin(c)
         kinked = 2 / math.pi * (math.sqrt((1 - c) * (1 + c)) + c * arc)
         return q * (odd * c + even * kinked), odd + even * 2 / math.pi * arc
-    if bound.record.name == "erf":
-        slopes = 4 / math.pi / math.sqrt((1 + 2 * q * (1 - c)) * (1 + 2 * q * (1 + c)))
-        return 2 / math.pi * math.asin(2 * q * c / (1 + 2 * q)), slopes
-    if bound.record.name == "sine":
-        square = bound.values["omega"] ** 2
-        less, more = math.exp(-square * q * (1 - c)), math.exp(-square * q * (1 + c))
-        return (less - more) / 2, square * (less + more) / 2
+    if activation.text == "erf":
+        root = math.sqrt((1 + 2 * q * (1 - c)) * (1 + 2 * q * (1 + c)))
+        # The arc sine of 2 q c / (1 + 2 q), whose rounding does not grow with q.
+        return 2 / math.pi * math.atan2(2 * q * c, root), 4 / math.pi / root
+    if activation.frequency:
+        square = activation.frequency**2
+        less, more = math.exp(-square * q * (1 - abs(c))), math.exp(-square * q * (1 + abs(c)))
+        # exp(-a) sinh(b), which does not cancel where q is small.
+        return math.copysign(-less * math.expm1(-2 * square * q * abs(c)) / 2, c), square * (less + more) / 2
     return None
+
+
+def covariances(activation: Activation, q: float, c: float) -> tuple[float, float]:
+    """Return E phi(u) phi(v) and E phi'(u) phi'(v) for Gaussian u, v of variance q and correlation c, 0 to 1.
+
+    In closed form where one is known; else as `product_mean`, in the same coordinates, by a rule that is laid out
+    beforehand, both at once: over r >= 0, as u and v may be exchanged, and over p in pieces that shrink towards the
+    crossings of two corners, where the integral over r bends on the length of the root of (1 - c) / (1 + c).
+    """
+    closed = closed_covariances(activation, q, c)
+    if closed:
+        return closed
+    scale, along, across = math.sqrt(q), math.sqrt((1 + c) / 2), math.sqrt((1 - c) / 2)
+    if across < 1e-8:  # one Gaussian, to double precision
+        return second_moment(activation, q), second_moment_of_slope(activation, q)
+    width = activation.width / scale
+    corners = np.array([*(place / scale for place in (*activation.kinks, *activation.seams)), 0.0])
+    corners = np.unique(corners[: len(corners) - math.isinf(width)])
+
+    crossings = np.unique((corners[:, None] + corners) / 2) / along
+    bend = min(across, width) if activation.kinks or activation.seams else width
+    p, over_p = gauss_legendre(np.unique(edges_towards(crossings[None], bend / along, -REACH))[None])
+    middle = along * p.T
+    r, over_r = gauss_legendre(edges_towards(np.abs(corners - middle) / across, width / across, 0.0))
+    # Twice: r < 0 is r > 0 with u and v exchanged.
+    weights = 2 * over_p.T * density(p.T) * over_r * density(r)
+    some = weights > _NEGLIGIBLE
+    weights, shift = weights[some], (across * r)[some]
+    middle = np.broadcast_to(middle, some.shape)[some]
+    value_u, slope_u = activation.values_and_slopes(scale * (middle + shift))
+    value_v, slope_v = activation.values_and_slopes(scale * (middle - shift))
+    return float(np.vdot(value_u * value_v, weights)), float(np.vdot(slope_u * slope_v, weights))
 
 
 @lru_cache(maxsize=4096)

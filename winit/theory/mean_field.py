@@ -25,14 +25,13 @@ from winit.fields import Real, Refused, shown
 from winit.theory.averages import averages, log_squares
 from winit.theory.edge import edge_of_chaos
 from winit.theory.gaussian import (
-    Array,
     covariance,
-    covariance_of_slopes,
-    gaussian_mean,
+    covariances,
     is_homogeneous,
     second_moment,
     second_moment_of_slope,
 )
+from winit.theory.rules import Array, rule
 
 Regime = Literal["ordered", "critical", "chaotic", "unstable length"]
 
@@ -131,12 +130,9 @@ def length_slope(activation: Activation, q: float, sigma_w: float) -> float:
 
     Integrated by parts, so that it holds at kinks; q above 0.
     """
-    root = math.sqrt(q)
-
-    def product(x: Array) -> Array:
-        return activation.values(x) * activation.slopes(x) * (x / root)
-
-    return sigma_w**2 * gaussian_mean(product, activation.kinks, q) / root
+    found, root = rule(activation, np.array([q])), math.sqrt(q)
+    phi, slope = activation.values_and_slopes(root * found.z)
+    return sigma_w**2 * float(np.vdot(phi * slope, found.z * found.weights)) / root
 
 
 def correlation_map(activation: Activation, q: float, c: float, sigma_w: float, sigma_b: float) -> float:
@@ -242,26 +238,39 @@ def _correlation_end(activation: Activation, q: float, sigma_w: float, sigma_b: 
     """Return c* below 1 and the slope of the correlation map there, for a fixed point q with chi_1 > 1.
 
     From c = 0 to 1 the map is convex and ends on the diagonal, so Newton's rule finds the one root below from
-    wherever the slope is below 1: from near it by the series, and from farther off where that is too near 1.
+    wherever the slope is below 1: from near it by the series, and from farther off where that is too near 1. The slope
+    is sigma_w^2 E phi'(u) phi'(v) (Price 1958; Poole et al. 2016, eq. 7), which comes with the value.
     """
+    following = length_map(activation, q, sigma_w, sigma_b)
+
+    def at(c: float) -> tuple[float, float]:
+        """Return by how much the map exceeds c, and its slope."""
+        value, slopes = covariances(activation, q, c)
+        return (sigma_w**2 * value + sigma_b**2) / following - c, sigma_w**2 * slopes
+
     series = averages(activation, np.array([math.log(q)]))
     value = sigma_w**2 * math.exp(float(series.log_square[0]))
     grid = np.concatenate([np.linspace(0, 1, 101)[:-1], 1 - 10.0 ** -np.arange(2, 7, 0.25)])
-    images = (value * np.array([series.value(np.array([c]))[0] for c in grid]) + sigma_b**2) / q
-    c = float(grid[np.flatnonzero(images >= grid)[-1]]) if (images >= grid).any() else 0.0
-
-    def slope_at(c: float) -> float:
-        return sigma_w**2 * covariance_of_slopes(activation, q, c)
-
-    while slope_at(c) >= 1 and c > 0:
+    above = (value * series.value(grid) + sigma_b**2) / q - grid
+    last = int(np.flatnonzero(above >= 0)[-1]) if (above >= 0).any() else 0
+    c = float(grid[last])
+    if above[last] > 0 and last + 1 < len(grid):
+        c += float((grid[last + 1] - c) * above[last] / (above[last] - above[last + 1]))
+    excess, slope = at(c)
+    while slope >= 1 and c > 0:
         c = max(0.0, 1 - 3 * (1 - c))
-    slope = slope_at(c)
+        excess, slope = at(c)
     for _ in range(40):
-        step = (correlation_map(activation, q, c, sigma_w, sigma_b) - c) / (1 - slope) if slope < 1 else 0.0
-        c = min(max(c + step, 0.0), 1.0)
-        if abs(step) < 1e-8:  # what is left is its square
+        before, slope_before = c, slope
+        c = min(max(c + (excess / (1 - slope) if slope < 1 else 0.0), 0.0), 1.0)
+        if c == before:
             break
-        slope = slope_at(c)
+        excess, slope = at(c)
+        if abs(c - before) < 1e-4 and slope < 1:
+            # What is left after one more step is its square; the slope goes with c.
+            step = excess / (1 - slope)
+            if abs(step) < 1e-8:
+                return min(max(c + step, 0.0), 1.0), slope + step * (slope - slope_before) / (c - before)
     return c, slope
 
 

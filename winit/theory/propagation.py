@@ -43,14 +43,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from winit.activations import Activation
-from winit.theory.averages import Averages, averages, correlation, log_squares
-from winit.theory.gaussian import Array
+from winit.theory.averages import Averages, Series, averages, correlation, log_squares
+from winit.theory.rules import Array
 
 BAND = 0.8
 """The share of networks that lie between `low` and `high`: as between the quantiles 0.1 and 0.9 over seeds."""
 
 _BAND_DEVIATIONS = 1.2815515655446004  # of a normal law, that leave a tenth on each side
-_STEP = 1e-3  # of ln q, between which slopes are compared
 _GROUPS = 64
 """Inputs of like length are taken together, in so many groups."""
 
@@ -231,83 +230,136 @@ class _Normalizer:
     def __init__(self, blocks: Blocks, samples: int) -> None:
         self.kind, self.epsilon, self.samples = blocks.normalization, blocks.epsilon, samples
 
-    def __call__(self, log_h: Array, mean: float, c: float, log_share: Array) -> tuple[Array, float, float, float]:
-        """Return ln of the second moments after it, the correlation, ln of the square it divides by, and what it keeps.
+    def __call__(self, log_h: Array, mean: float, c: float, log_share: Array) -> tuple[Array, float, float]:
+        """Return ln of the second moments after it, ln of the square it divides by, and what it keeps.
 
-        `mean` is over units, over the root of the second moment; what it keeps is d ln after / d ln before.
+        `mean` is over units, over the root of the second moment; `c`, the correlation, counts for batches only. What
+        it keeps is d ln after / d ln before.
         """
         if self.kind == "none":
-            return log_h, c, 0.0, 1.0
+            return log_h, 0.0, 1.0
         if self.kind == "batch":
             varying = log_h + math.log(max(1 - c, 1e-300)) + math.log1p(-1 / self.samples)
             divisor = np.logaddexp(_log_mean(varying, log_share), math.log(self.epsilon))
             after = np.full_like(log_h, float(_log_mean(varying, log_share) - divisor))
-            return after, -1 / (self.samples - 1), float(divisor), float(1 - np.exp(after[0]))
-        centred = mean * mean if self.kind == "layer" else 0.0
-        varying = log_h + math.log(max(1 - centred, 1e-300))
+            return after, float(divisor), float(1 - np.exp(after[0]))
+        varying = log_h + math.log(max(1 - self._centred(mean), 1e-300))
         divisor = np.logaddexp(varying, math.log(self.epsilon))
         after = varying - divisor
         all_after = float(_log_mean(after, log_share))
-        following = (c - centred) / max(1 - centred, 1e-300)
         # What gradients are divided by: the average over samples is that of the inverse.
-        divided = -float(_log_mean(-divisor, log_share))
-        return after, following, divided, 1 - math.exp(all_after)
+        return after, -float(_log_mean(-divisor, log_share)), 1 - math.exp(all_after)
+
+    def _centred(self, mean: float) -> float:
+        return mean * mean if self.kind == "layer" else 0.0
+
+    def correlation(self, c: float, mean: float) -> float:
+        """Return the correlation after it."""
+        if self.kind == "batch":
+            return -1 / (self.samples - 1)
+        return (c - self._centred(mean)) / max(1 - self._centred(mean), 1e-300)
 
 
-def _forward(activation: Activation, layers: Sequence[LayerLaw], inputs: Inputs, blocks: Blocks) -> _Forward:
+@dataclass
+class _Pairs:
+    """The correlation of two samples on its way through the layers, and its variance over pairs and networks."""
+
+    c: float
+    spread: float
+    normalizer: _Normalizer
+
+    def entered(self, share: float, mean: float, *, is_branch: bool) -> float:
+        """Return the correlation of the pre-activations that a linear layer makes, before what follows it."""
+        below = self.normalizer.correlation(self.c, mean) if is_branch else self.c
+        return share * below + 1 - share
+
+    def pass_on(self, series: Series, c: float, spread: float, fan_out: int, skip: tuple[float, float, float]) -> None:
+        """Go on from pre-activations of correlation c; `skip` is what the stream has of itself, the branch and both."""
+        images = series(_around(c, spread))
+        product, squared = float(_SIXTHS @ images), float(_SIXTHS @ images**2)
+        of_stream, of_branch, of_both = skip
+        whole = of_stream + of_branch + of_both
+        self.c = (self.c * of_stream + product * of_branch + of_both) / whole
+        # A correlation, too, is an average over the units of the layer.
+        own = max(0.0, squared - product**2) + max(0.0, 1 - squared) ** 2 / fan_out
+        self.spread = own * (of_branch / whole) ** 2
+
+
+def _forward(
+    activation: Activation, layers: Sequence[LayerLaw], inputs: Inputs, blocks: Blocks
+) -> tuple[_Forward, Averages]:
+    """Return the mean course, and all averages at its second moments.
+
+    First lengths, then correlations, for all layers at once; a normalization by batches needs both layer by layer.
+    """
     moments, log_share = _grouped(inputs.second_moments)
+    shares = np.exp(log_share)
     with np.errstate(divide="ignore"):
         log_h = np.log(moments)
     normalizer = _Normalizer(blocks, inputs.second_moments.size)
-    has_skips = blocks.branch_scale is not None
-    mean, c, spread = 0.0, inputs.correlation, inputs.spread
-    rows = []
+    pairs = _Pairs(inputs.correlation, inputs.spread, normalizer)
+    has_skips, is_batch = blocks.branch_scale is not None, blocks.normalization == "batch"
+    mean = 0.0
+    log_qs: list[Array] = []
+    rows: list[tuple[float, ...]] = []
+    skips: list[tuple[float, float, float]] = []
+    means: list[float] = []
+    c_z, spread_z = np.empty(len(layers) - 1), np.empty(len(layers) - 1)
+
+    def relate(number: int, series: Series) -> None:
+        """Take the correlation through a layer whose lengths are known."""
+        share = rows[number][1]
+        c = pairs.entered(share, means[number], is_branch=has_skips and number > 0)
+        c_z[number] = c if has_skips else normalizer.correlation(c, 0.0)
+        spread_z[number] = share * share * pairs.spread
+        pairs.pass_on(series, c_z[number], spread_z[number], layers[number].fan_out, skips[number])
+
     for number, layer in enumerate(layers[:-1]):
         is_branch = has_skips and number > 0
-        below, c_below, log_scale, kept = log_h, c, 0.0, 1.0
+        means.append(mean)
+        below, log_scale, kept = log_h, 0.0, 1.0
         if is_branch:
-            below, c_below, log_scale, kept = normalizer(log_h, mean, c, log_share)
+            below, log_scale, kept = normalizer(log_h, mean, pairs.c, log_share)
         from_weights = math.log(layer.fan_in) + layer.log_weight_variance + below
         log_q = np.logaddexp(from_weights, layer.log_bias_variance)
         all_q, all_weights = (float(_log_mean(log, log_share)) for log in (log_q, from_weights))
         share = math.exp(all_weights - all_q) if all_q > -math.inf else 1.0
-        c_z, spread_z = share * c_below + 1 - share, share * share * spread
         if not has_skips:
-            log_q, c_z, log_scale, kept = normalizer(log_q, 0.0, c_z, log_share)
+            c = pairs.entered(share, mean, is_branch=False)
+            log_q, log_scale, kept = normalizer(log_q, 0.0, c, log_share)
         log_square, _, average = log_squares(activation, log_q)
-        all_square = float(_log_mean(log_square, log_share))
-        series = correlation(activation, np.array([_log_mean(log_q, log_share)]))
-        images = series(_around(c_z, spread_z))
-        product, squared = float(_SIXTHS @ images), float(_SIXTHS @ images**2)
-        # A correlation, too, is an average over the units of the layer.
-        spread = max(0.0, squared - product**2) + max(0.0, 1 - squared) ** 2 / layer.fan_out
-        tau = float(np.average(average, weights=np.exp(log_share)))
-        a, b = 0.0, 1.0
+        tau = float(average @ shares)
+        skip = (0.0, 1.0, 0.0)
+        stream, branch, noise, crossed = 0.0, 1.0, 1.0, 0.0
         if is_branch:
             # In units of the larger of both, so that neither overflows.
             scale = blocks.branch_scale or 0.0
-            log_ratio = (2 * math.log(scale) if scale else -math.inf) + all_square - float(_log_mean(log_h, log_share))
+            log_ratio = 2 * math.log(scale) if scale else -math.inf
+            log_ratio += float(_log_mean(log_square, log_share)) - float(_log_mean(log_h, log_share))
             log_ratio = -math.inf if math.isnan(log_ratio) else log_ratio
             top = max(log_ratio, 0.0)
             a, b = math.exp(-top / 2), math.exp((log_ratio - top) / 2)
-            cross = 2 * a * b * mean * tau
-            whole = a * a + b * b + cross
-            following = log_h + top + math.log(max(whole, 1e-300))
-            c = (c * a * a + product * b * b + cross) / whole
-            spread *= (b * b / whole) ** 2
+            skip = a * a, b * b, 2 * a * b * mean * tau
+            whole = sum(skip)
+            log_h = log_h + top + math.log(max(whole, 1e-300))
             mean = (mean * a + tau * b) / math.sqrt(whole)
-            stream, branch = (a * a + cross / 2) / whole, (b * b + cross / 2) / whole
+            stream, branch = (a * a + skip[2] / 2) / whole, (b * b + skip[2] / 2) / whole
             noise, crossed = (b * b / whole) ** 2, (2 * a * b / whole) ** 2
-            log_h = following
         else:
-            c, mean, log_h = product, tau, log_square
-            stream, branch, noise, crossed = 0.0, 1.0, 1.0, 0.0
-        rows.append(
-            (log_q, log_scale, share, kept, c_z, spread_z, stream, branch, noise, crossed, 1.0 if has_skips else kept)
-        )
-    out = normalizer(log_h, mean, c, log_share)[2] if has_skips else 0.0
-    log_q, *columns = (np.array(column) for column in zip(*rows, strict=True))
-    return _Forward(out, log_q, *columns)
+            mean, log_h = tau, log_square
+        skips.append(skip)
+        log_qs.append(log_q)
+        rows.append((log_scale, share, kept, stream, branch, noise, crossed, 1.0 if has_skips else kept))
+        if is_batch:
+            relate(number, correlation(activation, np.array([_log_mean(log_q, log_share)])))
+    log_q = np.array(log_qs)
+    log_scale, share, kept, *columns = np.array(rows).T
+    found = averages(activation, _log_mean(log_q, log_share))
+    if not is_batch:
+        for number in range(len(rows)):
+            relate(number, found.value[number])
+    out = normalizer(log_h, mean, pairs.c, log_share)[1] if has_skips else 0.0
+    return _Forward(out, log_q, log_scale, share, kept, c_z, spread_z, *columns), found
 
 
 def _back(activation: Activation, layers: Sequence[LayerLaw], blocks: Blocks, forward: _Forward) -> _Back:
@@ -442,18 +494,14 @@ def predict(
     """
     blocks = blocks or Blocks()
     depth, samples = len(layers) - 1, inputs.second_moments.size
-    forward = _forward(activation, layers, inputs, blocks)
+    forward, found = _forward(activation, layers, inputs, blocks)
     back = _back(activation, layers, blocks, forward)
     _, log_share = _grouped(inputs.second_moments)
     log_q = _log_mean(forward.log_q, log_share)
-    found = averages(activation, log_q)
     error = _errors(layers, forward, found, is_orthogonal, alignment)
     n = np.array([layer.fan_out for layer in layers[:-1]], dtype=float)
     s, t = found.growth, found.slope_growth
-    higher, lower = (averages(activation, log_q + step) for step in (_STEP, -_STEP))
-    with np.errstate(invalid="ignore"):
-        s_bend = (higher.growth - lower.growth) / (2 * _STEP)
-        t_bend = (higher.slope_growth - lower.slope_growth) / (2 * _STEP)
+    s_bend, t_bend = found.bend, found.slope_bend
     # A length that is kept does not average over lengths as a free one does: q^2 d^2/dq^2, relative, is missing.
     radial = 1.0 if is_orthogonal else 0.0
     s_radial, t_radial = (radial * (bend + g * g - g) / n for bend, g in ((s_bend, s), (t_bend, t)))
