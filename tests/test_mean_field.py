@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise, product
 
 import numpy as np
@@ -35,6 +36,7 @@ from winit.theory import (
     second_moment_of_slope,
 )
 from winit.theory.averages import averages, log_squares
+from winit.theory.gaussian import covariances, gaussian_mean
 
 Array = NDArray[np.float64]
 LN10 = math.log(10)
@@ -126,6 +128,44 @@ def test_at_correlation_1_a_covariance_is_the_second_moment() -> None:
         assert covariance(phi, 0.5, 1.0) == pytest.approx(second_moment(phi, 0.5), rel=1e-11)
 
 
+BY_SEARCH = [text for text in ACTIVATIONS if closed_covariances(activation(text), 1.0, 0.5) is None]
+BY_SEARCH += ["celu(alpha=0.1)", "celu(alpha=100)", "scaled_tanh(a=1, b=100)", "elu(alpha=2)", "elu(alpha=100)"]
+
+
+@pytest.mark.parametrize("text", BY_SEARCH)
+@pytest.mark.parametrize(("q", "c"), [(0.05, 0.0), (1.0, 0.3), (7.0, 0.8), (60.0, 0.97), (2.0, 0.999), (7.0, 1 - 1e-6)])
+def test_both_covariances_by_a_rule_are_those_of_a_search(text: str, q: float, c: float) -> None:
+    phi = activation(text)
+    found = covariances(phi, q, c)
+    assert found[0] == pytest.approx(covariance(phi, q, c), rel=1e-11, abs=1e-12 * second_moment(phi, q))
+    whole = second_moment_of_slope(phi, q)
+    assert found[1] == pytest.approx(covariance_of_slopes(phi, q, c), rel=1e-11, abs=1e-12 * whole)
+
+
+@pytest.mark.parametrize("text", CLOSED)
+def test_closed_covariances_end_at_the_second_moments(text: str) -> None:
+    """At correlation 1, from the smallest q to the largest: nothing cancels."""
+    phi = activation(text)
+    for q in (1e-18, 1e-8, 0.3, 20.0, 1e6):
+        closed = closed_covariances(phi, q, 1.0)
+        assert closed is not None
+        if phi.frequency**2 * q > 1e4:  # a search takes long
+            continue
+        for found, f in zip(closed, (phi.values, phi.slopes), strict=True):
+            assert found == pytest.approx(gaussian_mean(lambda x, f=f: f(x) ** 2, phi.kinks, q), rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["tanh", "sigmoid", "gelu", "softplus", "relu"])
+@pytest.mark.parametrize("q", [0.05, 1.0])
+def test_covariances_are_the_sum_of_mehler(text: str, q: float) -> None:
+    """The sum of squared Hermite coefficients times powers of c, where 24 of them are enough."""
+    phi = activation(text)
+    series = averages(phi, np.array([math.log(q)])).value
+    for c in (0.1, 0.25, 0.4):
+        by_series = float(series(np.array([c]))[0]) * second_moment(phi, q)
+        assert covariances(phi, q, c)[0] == pytest.approx(by_series, rel=1e-9)
+
+
 # Interpolated averages
 
 OTHERS = ["celu(alpha=0.001)", "scaled_tanh(a=1, b=100)", "sine(omega=1)", "sine(omega=100)", "elu(alpha=100)"]
@@ -144,6 +184,41 @@ def test_interpolated_averages_are_right_to_nine_digits(text: str) -> None:
     high, low = (log_squares(phi, np.log(q) + sign * step) for sign in (1, -1))
     np.testing.assert_allclose(found.growth, (high[0] - low[0]) / (2 * step), atol=1e-7)
     np.testing.assert_allclose(found.slope_growth, (high[1] - low[1]) / (2 * step), atol=1e-7)
+
+
+@pytest.mark.parametrize("text", [*ACTIVATIONS, *OTHERS])
+def test_averages_are_those_of_a_search_and_interpolated_ones_too(text: str) -> None:
+    phi = activation(text)
+    top = 1e-2 if "sine" in text else 1e6
+    q = np.exp(np.random.default_rng(2).uniform(math.log(1e-12), math.log(top), 6))
+    found = averages(phi, np.log(q))
+    for number, value in enumerate(q.tolist()):
+
+        def mean(f: Callable[[Array], Array], q: float = value) -> float:
+            return gaussian_mean(f, phi.kinks, q)
+
+        square, slope_square = second_moment(phi, value), second_moment_of_slope(phi, value)
+        assert found.log_square[number] == pytest.approx(math.log(square), abs=1e-10)
+        assert found.log_slope_square[number] == pytest.approx(math.log(slope_square), abs=1e-10)
+        for average, expected in (
+            (found.mean, mean(phi.values) / math.sqrt(square)),
+            (found.fourth, mean(lambda x: phi.values(x) ** 4) / square**2),
+            (found.slope_fourth, mean(lambda x: phi.slopes(x) ** 4) / slope_square**2),
+            (found.mixed, mean(lambda x: (phi.values(x) * phi.slopes(x)) ** 2) / square / slope_square),
+        ):
+            assert average[number] == pytest.approx(expected, rel=1e-9, abs=1e-10)
+
+
+@pytest.mark.parametrize("text", [*ACTIVATIONS, *OTHERS])
+def test_the_bend_is_how_the_growth_changes(text: str) -> None:
+    """By differences of fourth order, at two steps."""
+    phi, h = activation(text), 0.01
+    x = np.log([1e-6, 1e-3, 5e-3] if "sine" in text else [1e-3, 0.2, 1.0, 7.0, 90.0])
+    found = averages(phi, x)
+    far, near, back, farther = (averages(phi, x + step * h) for step in (2, 1, -1, -2))
+    for bend, name in ((found.bend, "growth"), (found.slope_bend, "slope_growth")):
+        two, one, less, least = (getattr(each, name) for each in (far, near, back, farther))
+        np.testing.assert_allclose(bend, (8 * (one - less) - (two - least)) / (12 * h), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", list(ACTIVATIONS))

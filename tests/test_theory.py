@@ -25,6 +25,7 @@ from winit.theory import (
     second_moment_of_slope,
     torch_gain,
 )
+from winit.theory.rules import TERMS, rule
 
 Array = NDArray[np.float64]
 
@@ -170,6 +171,61 @@ def test_second_moments_are_those_of_a_simulation(text: str, q: float) -> None:
     for found, moment in ((phi.values(x) ** 2, second_moment), (phi.slopes(x) ** 2, second_moment_of_slope)):
         error = found.std() / math.sqrt(found.size)
         assert moment(phi, q) == pytest.approx(found.mean(), rel=1e-12, abs=5 * error)
+
+
+# Rules that are laid out beforehand
+
+WIDE = [1e-12, 1e-8, 1e-4, 0.1, 0.5, 1.0, 3.0, 10.0, 37.0, 300.0, 1e4, 1e6, 1e9, 1e12]
+
+
+@EACH
+def test_rules_agree_with_pieces_that_are_halved_until_they_agree(text: str) -> None:
+    """`gaussian_mean` searches for its nodes; waves are left out where it would search for long."""
+    phi = activation(text)
+    for q in WIDE:
+        if phi.frequency**2 * q > 1e4:
+            continue
+        for f, found in ((phi.values, second_moment(phi, q)), (phi.slopes, second_moment_of_slope(phi, q))):
+            assert found == pytest.approx(gaussian_mean(lambda x, f=f: f(x) ** 2, phi.kinks, q), rel=1e-12)
+
+
+@EACH
+def test_a_rule_serves_fourth_powers_too(text: str) -> None:
+    phi = activation(text)
+    q = np.array([q for q in WIDE if phi.frequency**2 * q < 50])
+    found = rule(phi, q)
+    values, slopes = phi.values_and_slopes(np.sqrt(q)[:, None] * found.z)
+    for number, each in enumerate(q.tolist()):
+        for f, kept in ((phi.values, values), (phi.slopes, slopes)):
+            mean = float(np.vecdot(kept**4, found.weights)[number])
+            assert mean == pytest.approx(gaussian_mean(lambda x, f=f: f(x) ** 4, phi.kinks, each), rel=1e-10)
+
+
+@EACH
+def test_a_rule_knows_the_moments_of_a_normal_law(text: str) -> None:
+    found = rule(activation(text), np.array([0.3, 0.4]))
+    for power, moment in ((0, 1), (1, 0), (2, 1), (3, 0), (4, 3), (8, 105)):
+        np.testing.assert_allclose(np.vecdot(found.z**power, found.weights), moment, rtol=3e-15, atol=1e-15)
+    # The generating function: E He_k(z) exp(i z) = i^k exp(-1 / 2).
+    k = np.arange(TERMS)
+    expected = np.exp(-1 / 2 - np.array([math.lgamma(each + 1) / 2 for each in k])) * np.array([1, 1, -1, -1])[k % 4]
+    series = ((np.cos(found.z) + np.sin(found.z))[:, None] @ found.hermite)[:, 0]
+    np.testing.assert_allclose(series, np.broadcast_to(expected, series.shape), atol=1e-11)
+
+
+@EACH
+def test_a_record_says_on_what_length_its_function_bends(text: str) -> None:
+    """Polynomials of degree 2 between kinks where it says infinity; else a change of slope within ten widths of 0."""
+    phi = activation(text)
+    if math.isinf(phi.width):
+        ends = np.array([-20.0, *phi.kinks, 20.0])
+        for low, high in pairwise(ends):
+            bends = np.diff(phi.values(np.linspace(low, high, 9)[1:-1]), 3)
+            np.testing.assert_allclose(bends, 0, atol=1e-10)
+    else:
+        slopes = phi.slopes(phi.width * np.array([-10.0, -0.3, 0.3, 10.0]))
+        assert np.ptp(slopes) > 0.1 * np.abs(slopes).max()
+        assert phi.frequency in (0.0, 1 / phi.width)
 
 
 TABLE = [

@@ -221,10 +221,12 @@ def _series(f: Array, g: Array, whole: Array, derivative: Array | None = None) -
 
 def correlation(activation: Activation, x: Array) -> Series:
     """Return E phi(u) phi(v) over E phi^2 at ln q = x (N,), as a series in the correlation of u and v."""
+    if is_homogeneous(activation):
+        return averages(activation, x).value
     found = _sample(activation, x)
-    log_square, log_slope, _ = log_squares(activation, x)
     phi = (found.phi[:, None] @ found.rule.hermite)[:, 0]
-    return _series(phi, phi, np.ones(len(x)), _steepness(x, log_square, log_slope))
+    steep = _steepness(np.log(found.q), found.log_square, found.log_slope_square)
+    return _series(phi, phi, np.ones(len(x)), steep)
 
 
 def averages(activation: Activation, x: Array) -> Averages:

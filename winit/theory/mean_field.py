@@ -360,30 +360,36 @@ def phase_diagram(activation: Activation, sigma_w: Array, sigma_b: Array) -> Pha
     q_star to a relative error of 1e-3, from a grid of q on which ln E phi^2 is taken to be linear in ln q.
     """
     square, slopes = _log_grid(activation)
-    with np.errstate(divide="ignore"):
-        log_w, log_b = 2 * np.log(sigma_w), 2 * np.log(sigma_b)[:, None]
+    shape = (len(sigma_b), len(sigma_w))
+    w, b = np.broadcast_to(sigma_w**2, shape), np.broadcast_to(sigma_b[:, None] ** 2, shape)
 
-    def excess(x: Array) -> Array:
-        """Return ln q'/q at ln q = x (B, W)."""
-        found: Array = np.logaddexp(log_w + np.interp(x, _GRID, square), log_b) - x
+    def excess(x: Array, w: Array, b: Array) -> Array:
+        """Return q'/q - 1 at ln q = x, a number or one for each w and b."""
+        found: Array = (w * np.exp(np.interp(x, _GRID, square)) + b) * np.exp(-x) - 1
         return found
 
-    start = np.zeros((len(sigma_b), len(sigma_w)))
-    sign = np.sign(np.where(np.abs(excess(start)) < 1e-12, 0.0, excess(start)))
-    # Step by step from q = 1 to where ln q'/q changes its sign, then halve the last step.
-    near, far, is_open = start, start, sign != 0
-    for _ in range(int(_FARTHEST / _STEP)):
-        ahead = far + sign * _STEP
-        is_open = is_open & (excess(far) * sign > 1e-12)
-        if not is_open.any():
-            break
-        near, far = np.where(is_open, far, near), np.where(is_open, ahead, far)
+    start = excess(np.zeros(1), w, b)
+    sign = np.where(np.abs(start) < 1e-12, 0.0, np.sign(start))
+    # Step by step from q = 1 to where q' - q changes its sign, all that go one way at once, then halve the last step.
+    steps = np.zeros(shape)
+    is_open = sign != 0
+    for way in (-1.0, 1.0):
+        going = np.flatnonzero(sign == way)
+        for step in range(1, int(_FARTHEST / _STEP)):
+            steps.flat[going] = step
+            going = going[excess(np.array([way * step * _STEP]), w.flat[going], b.flat[going]) * way > 1e-12]
+            if not going.size:
+                break
+        is_open &= sign != way
+        is_open.flat[going] = True
+    far = sign * _STEP * steps
+    near = far - sign * _STEP
     for _ in range(14):
         middle = (near + far) / 2
-        is_before = excess(middle) * sign > 1e-12
+        is_before = excess(middle, w, b) * sign > 1e-12
         near, far = np.where(is_before, middle, near), np.where(is_before, far, middle)
     x = np.where(is_open, np.copysign(math.inf, sign), far)
-    log_chi = log_w + np.interp(x, _GRID, slopes)
     with np.errstate(divide="ignore", over="ignore"):
+        log_chi = np.log(w) + np.interp(x, _GRID, slopes)
         edge = edge_curve(activation, float(np.max(sigma_b, initial=0.0)))
         return PhaseDiagram(sigma_w, sigma_b, np.exp(x), np.exp(log_chi), 1 / np.abs(log_chi), edge)

@@ -50,6 +50,7 @@ BAND = 0.8
 """The share of networks that lie between `low` and `high`: as between the quantiles 0.1 and 0.9 over seeds."""
 
 _BAND_DEVIATIONS = 1.2815515655446004  # of a normal law, that leave a tenth on each side
+_SAME = 1e-13  # of ln q: layers behind a normalization by batches soon differ by less
 _GROUPS = 64
 """Inputs of like length are taken together, in so many groups."""
 
@@ -207,7 +208,7 @@ def _log_mean(log: Array, log_share: Array) -> Array:
     return found
 
 
-_THIRDS = (-math.sqrt(3), 0.0, math.sqrt(3))
+_THIRDS = np.array([-math.sqrt(3), 0.0, math.sqrt(3)])
 _SIXTHS = np.array([1.0, 4.0, 1.0]) / 6
 """Weights at `_THIRDS` of an average over a normal law of a function that is not far from a parabola."""
 
@@ -220,8 +221,8 @@ def _over_pairs(f: Callable[[Array], Array], c: Array, spread: Array) -> Array:
 
 def _around(c: Array | float, spread: Array | float) -> Array:
     """Return the correlations at which a function is averaged, (3, ...)."""
-    step = np.sqrt(spread)
-    return np.stack([np.clip(c + third * step, -1, 1) for third in _THIRDS])
+    found: Array = np.clip(c + np.multiply.outer(_THIRDS, np.sqrt(spread)), -1, 1)
+    return found
 
 
 class _Normalizer:
@@ -299,7 +300,7 @@ def _forward(
     normalizer = _Normalizer(blocks, inputs.second_moments.size)
     pairs = _Pairs(inputs.correlation, inputs.spread, normalizer)
     has_skips, is_batch = blocks.branch_scale is not None, blocks.normalization == "batch"
-    mean = 0.0
+    mean, x_of_series = 0.0, math.inf
     log_qs: list[Array] = []
     rows: list[tuple[float, ...]] = []
     skips: list[tuple[float, float, float]] = []
@@ -351,7 +352,10 @@ def _forward(
         log_qs.append(log_q)
         rows.append((log_scale, share, kept, stream, branch, noise, crossed, 1.0 if has_skips else kept))
         if is_batch:
-            relate(number, correlation(activation, np.array([_log_mean(log_q, log_share)])))
+            x = float(_log_mean(log_q, log_share))
+            if not abs(x - x_of_series) < _SAME:
+                x_of_series, series = x, correlation(activation, np.array([x]))
+            relate(number, series)
     log_q = np.array(log_qs)
     log_scale, share, kept, *columns = np.array(rows).T
     found = averages(activation, _log_mean(log_q, log_share))

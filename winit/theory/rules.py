@@ -70,6 +70,7 @@ def edges_towards(places: Array, finest: float, low: float) -> Array:
     return found
 
 
+@lru_cache(maxsize=256)
 def _edges(finest: float, longest: float) -> Array:
     """Return edges (E,) of pieces that shrink towards 0, none longer than `longest`."""
     side = np.concatenate([_crowding(finest), _PANELS[1:]])
