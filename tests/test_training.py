@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -516,6 +517,40 @@ def test_a_rate_of_0_learns_nothing_whatever_surrounds_it(
     assert history.diverged_at == (None, None)
     if normalization != "batch":  # whose running statistics move all the same
         assert (history.loss == history.loss[:, :1]).all()
+
+
+@pytest.mark.parametrize(("normalization", "residual"), [("none", "off"), ("batch", "zero")])
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_a_training_that_rests_goes_on_as_if_it_had_not(optimizer: str, normalization: str, residual: str) -> None:
+    blocks = {"normalization": normalization, "residual": residual}
+    spec = Spec(depth=3, width=9, optimizer=optimizer, dataset="moons", steps=12, weight_decay=0.01, **blocks)
+    one, other = train(spec, 3, every=2), train(spec, 3, every=2)
+    for _ in zip(one, other, strict=True):
+        other.rest()
+        other.rest()  # again, with nothing left to let go of
+    first, second = _finished(one), _finished(other)
+    for name in ("loss", "train_accuracy", "test_accuracy", "final_loss"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_a_training_at_rest_holds_little_but_its_weights() -> None:
+    def held() -> int:
+        gc.collect()
+        tensors = [found for found in gc.get_objects() if type(found) is Tensor]
+        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+    spec = Spec(depth=10, width=64, steps=40)
+    next(train(spec))  # its data are kept for all
+    before = held()
+    training = train(spec, 4, every=20)
+    next(training)
+    next(training)
+    weights = 4 * 4 * spec.weights
+    assert held() - before > 3 * weights
+    training.rest()
+    assert weights <= held() - before < 1e6  # a visitor's share, between computations
+    next(training)
+    assert training.is_finished
 
 
 @pytest.mark.filterwarnings("error")

@@ -69,9 +69,9 @@ R_SQUARED = Measure("R²", "r_squared", "z.2f", "z.3f", 1.0, "", "the mean", "pr
 """1 - mean squared error / variance of the targets of the same part."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Data:
-    """A data set, split and standardized."""
+    """A data set, split and standardized. Each is equal to itself only."""
 
     train_x: Features
     """(samples, features)"""

@@ -55,20 +55,29 @@ class Optimizer:
     def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
         self.weight_decay = weight_decay
         self.buffers = [torch.zeros_like(parameters.flat) for _ in range(self.BUFFERS)]
+        self._parameters = parameters
         each, lengths = torch.unique_consecutive(parameters.of_members(rates), return_counts=True)
-        flat = (parameters.flat, gradients.flat, *self.buffers)
-        runs = zip(*(torch.split(tensor, lengths.tolist()) for tensor in flat), strict=True)
-        self.runs = list(zip(each.tolist(), runs, strict=True))
+        self._rates, self._lengths = each.tolist(), lengths.tolist()
+        self.runs: list[tuple[float, tuple[Tensor, ...]]] = []
         """Rate, and neighbours that share it: parameters, gradients and buffers."""
-        self._pieces = [
-            (rate, *piece)
-            for rate, run in self.runs
-            for piece in zip(*(torch.split(t, _PIECE) for t in run), strict=True)
-        ]
+        self._pieces: list[tuple[float, tuple[Tensor, ...]]] = []
+        self.follow(gradients)
+
+    def follow(self, gradients: Packed | None) -> None:
+        """Take the gradients from another twin of the parameters from now on; None lets go of those of before."""
+        self.runs.clear()
+        self._pieces.clear()
+        if gradients is None:
+            return
+        flat = (self._parameters.flat, gradients.flat, *self.buffers)
+        runs = zip(*(torch.split(tensor, self._lengths) for tensor in flat), strict=True)
+        for rate, run in zip(self._rates, runs, strict=True):
+            self.runs.append((rate, run))
+            self._pieces += [(rate, piece) for piece in zip(*(torch.split(t, _PIECE) for t in run), strict=True)]
 
     def update(self, factor: float = 1.0) -> None:
         """Move the parameters along their gradients. `factor` is the schedule's, on the rate of this step."""
-        for rate, parameter, gradient, *buffers in self._pieces:
+        for rate, (parameter, gradient, *buffers) in self._pieces:
             if self.weight_decay:
                 gradient.add_(parameter, alpha=self.weight_decay)
             parameter.add_(self._direction(gradient, buffers), alpha=-factor * rate)
@@ -141,14 +150,17 @@ class Adam(Optimizer):
 
     BUFFERS = 2
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-    _FUSED = staticmethod(torch._fused_adam_)
+    _FUSED: ClassVar[Callable[..., None]] = staticmethod(torch._fused_adam_)
 
     def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, gradients, rates, weight_decay)
+        self._count = torch.zeros(())
+
+    def follow(self, gradients: Packed | None) -> None:
+        super().follow(gradients)
         self._of_rate = {
             rate: list(zip(*(run for own, run in self.runs if own == rate), strict=True)) for rate, _ in self.runs
         }
-        self._count = torch.zeros(())
 
     def update(self, factor: float = 1.0) -> None:
         self._count += 1
@@ -179,7 +191,7 @@ class AdamW(Adam):
     purpose = "Adam whose weight decay is not divided by the size of the gradients."
     source = "Loshchilov & Hutter 2019, algorithm 2 (arXiv:1711.05101)"
 
-    _FUSED = staticmethod(torch._fused_adamw_)
+    _FUSED: ClassVar[Callable[..., None]] = staticmethod(torch._fused_adamw_)
 
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = MappingProxyType(

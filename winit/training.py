@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -38,7 +39,8 @@ STATUSES = ("learned", "learning", "stalled", "worse", "diverged")
 """What became of a run, from best to worst."""
 
 _CHUNK = 128  # samples of one evaluation pass: its numbers stay in the cache, its products among the small ones
-_DRAWN = 400_000  # sample numbers that are drawn at once, of a hundred steps at most
+_STEPS = 25  # whose batches are drawn at once, or fewer, of so many sample numbers:
+_DRAWN = 400_000
 _LOSSES = 1000  # steps whose losses are kept before they are looked at
 
 
@@ -146,6 +148,12 @@ class History:
         ]
 
 
+@lru_cache(maxsize=32)
+def _samples(data: Data, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return inputs and targets of the training part, (samples, features) and (samples, 1 or outputs): once for all."""
+    return torch.tensor(data.train_x, dtype=dtype), loss_of(data).targets(data.train_y, dtype)[0].T
+
+
 class _Batches:
     """Each member's batches: its own seed's permutations of the training part, one after the other.
 
@@ -159,7 +167,7 @@ class _Batches:
         self.size = min(batch_size, self.total)
         self.seeds = sorted(set(seeds))
         self.rows = torch.tensor([self.seeds.index(seed) for seed in seeds])
-        self.chunk = max(1, min(100, _DRAWN // (len(seeds) * self.size)))
+        self.chunk = max(1, min(_STEPS, _DRAWN // (len(seeds) * self.size)))
         self._gathered = torch.empty(len(seeds) * self.size, inputs.shape[1], dtype=inputs.dtype)
         self._orders: dict[int, Tensor] = {}
 
@@ -187,10 +195,10 @@ class _Batches:
         first = 0
         inputs = self._gathered.view(len(self.rows), self.size, -1).mT  # a view: the products read it as it lies
         while True:
-            index = self._indices(first, self.chunk)[self.rows].transpose(0, 1)
-            places = index.reshape(self.chunk, -1)
+            index = self._indices(first, self.chunk)[self.rows].transpose(0, 1).contiguous()
+            places = index.view(self.chunk, -1)
             targets = self.targets[index].mT.contiguous()
-            # One after the other: a hundred tensors at once would set off Python's garbage collector.
+            # One after the other: many tensors at once would set off Python's garbage collector.
             for step in range(self.chunk):
                 torch.index_select(self.inputs, 0, places[step], out=self._gathered)
                 yield inputs, targets[step]
@@ -212,20 +220,26 @@ class Group:
         """Weights of the hidden layers before the last update, where they were asked for."""
         self.diverged_at: list[int | None] = [None] * len(self.members)
         self.loss = loss_of(data)
-        train_x = torch.tensor(data.train_x, dtype=dtype)
-        train_y = self.loss.targets(data.train_y, dtype)[0].T
-        batches = _Batches(train_x, train_y, spec.batch_size, [member.seed for member in self.members])
+        batches = _Batches(*_samples(data, dtype), spec.batch_size, [member.seed for member in self.members])
         self.batch_size = batches.size
         self._samples = torch.tensor(batches.size, dtype=dtype)  # to divide by a number takes torch twice as long
         self.batches = iter(batches)
-        self.workspace = Workspace(self.ensemble, batches.size, is_lean=True)
+        self._workspace: Workspace | None = Workspace(self.ensemble, batches.size, is_lean=True)
         self._evaluation: dict[int, Workspace] = {}
         """By the number of samples of a pass."""
         rates = torch.tensor([member.learning_rate for member in self.members], dtype=torch.float64)
         self.optimizer = OPTIMIZERS[spec.optimizer](
-            self.ensemble.packed, self.workspace.packed_gradients, rates, spec.weight_decay
+            self.ensemble.packed, self._workspace.packed_gradients, rates, spec.weight_decay
         )
         self.schedule = SCHEDULES[spec.schedule]
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where steps are made."""
+        if self._workspace is None:
+            self._workspace = Workspace(self.ensemble, self.batch_size, is_lean=True)
+            self.optimizer.follow(self._workspace.packed_gradients)
+        return self._workspace
 
     @torch.inference_mode()
     def run(self, until: int, *, keep_before: bool = False) -> None:
@@ -248,12 +262,13 @@ class Group:
     def _update(self, losses: Tensor) -> None:
         """Make one step, and write the loss of each member on its batch, (members,)."""
         inputs, targets = next(self.batches)
-        outputs = self.workspace.forward(inputs)
+        workspace = self.workspace
+        outputs = workspace.forward(inputs)
         loss, gradient = self.loss.value_and_gradient(outputs, targets)
         losses.copy_(loss)
-        self.workspace.backward(gradient.div_(self._samples))
+        workspace.backward(gradient.div_(self._samples))
         if self.spec.clip:
-            clip_(self.workspace.packed_gradients.tensors, self.spec.clip)
+            clip_(workspace.packed_gradients.tensors, self.spec.clip)
         self.optimizer.update(self.schedule(self.step, self.spec.steps))
         self.step += 1
 
@@ -281,8 +296,10 @@ class Group:
         return means, np.where(np.isfinite(means) & (variance > 0), 1 - means / (variance or 1.0), np.nan)
 
     def rest(self) -> None:
-        """Let go of memory that only evaluation needs, until it is needed again."""
+        """Let go of all memory but what is learned and what the optimizer keeps, until it is needed again."""
         self._evaluation.clear()
+        self._workspace = self.before = None
+        self.optimizer.follow(None)
 
 
 _CACHE_BYTES = 4e6  # about twice what one core keeps near
@@ -389,7 +406,7 @@ class Training(Iterator[Snapshot]):
         return snapshot
 
     def rest(self) -> None:
-        """Let go of memory that only evaluation needs, until it is needed again."""
+        """Let go of memory that is needed only while there is work, and of the weights before the last update."""
         for group in self.groups:
             group.rest()
 
