@@ -403,6 +403,12 @@ def test_a_lost_process_is_replaced_and_disturbs_no_other(server: Server) -> Non
     assert "Traceback" not in server.said()
 
 
+def test_a_port_that_is_taken_is_said(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(address="127.0.0.1", port=PORT, processes=2)
+    assert processes.serve(settings, lambda _: pytest.fail("no process begins")) == 3
+    assert "already in use" in caplog.text
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_front_door(number: signal.Signals, server: Server, tmp_path: Path) -> None:
     async def work() -> None:

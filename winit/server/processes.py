@@ -206,7 +206,11 @@ class FrontDoor:
                 _LOG.error("a process ended before it was ready")
                 return STARTUP_FAILURE
             if not is_open and all(worker.is_ready for worker in self._workers):
-                self._listener.listen(2048)
+                try:
+                    self._listener.listen(2048)
+                except OSError as problem:  # another began to listen there meanwhile
+                    _LOG.error("%s", problem)
+                    return STARTUP_FAILURE
                 self._events.register(self._listener, select.EPOLLIN)
                 is_open = True
                 _LOG.info("ready with %d processes", len(self._workers))
@@ -426,8 +430,13 @@ class _Server(uvicorn.Server):
 
 def serve(settings: Settings, configure: Callable[[Seat], uvicorn.Config]) -> int:
     """Serve in several processes; return the exit status."""
+    try:
+        door = FrontDoor(settings.address, settings.port, count(settings), configure)
+    except OSError as problem:  # the port is taken, or the address is not of this machine
+        _LOG.error("%s", problem)
+        return STARTUP_FAILURE
     from winit.ui import warm
 
     _ = warm  # imported for its effect
     get_cookie_secret()  # drawn once: what one process signs the others accept
-    return FrontDoor(settings.address, settings.port, count(settings), configure).serve()
+    return door.serve()
