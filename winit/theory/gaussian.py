@@ -27,6 +27,8 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _TOLERANCE = 1e-13
 _LOOSE = 1e-12  # of a nested integral, whose values carry the rounding of the inner one
 _HALVINGS = 20
+_PAIR_NODES = 16  # of a piece, for averages over two Gaussians
+_TOGETHER = 64  # nodes over p, so that arrays stay in the cache
 _NEGLIGIBLE = 1e-20  # weight of a node among some tens of thousands
 
 
@@ -209,22 +211,27 @@ def covariances(activation: Activation, q: float, c: float) -> tuple[float, floa
     if across < 1e-8:  # one Gaussian, to double precision
         return second_moment(activation, q), second_moment_of_slope(activation, q)
     width = activation.width / scale
-    corners = np.array([*(place / scale for place in (*activation.kinks, *activation.seams)), 0.0])
-    corners = np.unique(corners[: len(corners) - math.isinf(width)])
-
+    places = (*activation.kinks, *activation.seams, *([] if math.isinf(width) else [0.0]))
+    corners = np.unique(np.array(places) / scale)
+    corners = corners[np.abs(corners) < REACH]
     crossings = np.unique((corners[:, None] + corners) / 2) / along
     bend = min(across, width) if activation.kinks or activation.seams else width
-    p, over_p = gauss_legendre(np.unique(edges_towards(crossings[None], bend / along, -REACH))[None])
-    middle = along * p.T
-    r, over_r = gauss_legendre(edges_towards(np.abs(corners - middle) / across, width / across, 0.0))
-    # Twice: r < 0 is r > 0 with u and v exchanged.
-    weights = 2 * over_p.T * density(p.T) * over_r * density(r)
-    some = weights > _NEGLIGIBLE
-    weights, shift = weights[some], (across * r)[some]
-    middle = np.broadcast_to(middle, some.shape)[some]
-    value_u, slope_u = activation.values_and_slopes(scale * (middle + shift))
-    value_v, slope_v = activation.values_and_slopes(scale * (middle - shift))
-    return float(np.vdot(value_u * value_v, weights)), float(np.vdot(slope_u * slope_v, weights))
+    p, over_p = gauss_legendre(np.unique(edges_towards(crossings[None], bend / along, -REACH))[None], _PAIR_NODES)
+    found = np.zeros(2)
+    middles, over_p = along * p.T, (over_p * density(p)).T
+    for part in np.array_split(np.arange(len(middles)), math.ceil(len(middles) / _TOGETHER)):
+        middle = middles[part]
+        ends = np.abs(corners - middle) / across
+        r, over_r = gauss_legendre(edges_towards(np.abs(middle) / across, width / across, 0.0, ends), _PAIR_NODES)
+        # Twice: r < 0 is r > 0 with u and v exchanged.
+        weights = 2 * over_p[part] * over_r * density(r)
+        some = weights > _NEGLIGIBLE
+        weights, shift = weights[some], (across * r)[some]
+        centre = np.broadcast_to(middle, some.shape)[some]
+        value_u, slope_u = activation.values_and_slopes(scale * (centre + shift))
+        value_v, slope_v = activation.values_and_slopes(scale * (centre - shift))
+        found += np.vdot(value_u * value_v, weights), np.vdot(slope_u * slope_v, weights)
+    return float(found[0]), float(found[1])
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,12 @@ REACH = 10.0
 _PANELS = np.array([2.0, 4.5, REACH])  # on each side of 0: 20 nodes resolve the Gaussian times a polynomial
 _FACTOR = 4.0  # by which pieces shrink: a pole as far from 0 as a piece is long is as far from the next, in its lengths
 _LEAST = 1e-13  # length of a piece
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+_NODES = 20
+
+
+@cache
+def _legendre(count: int) -> tuple[Array, Array]:
+    return np.polynomial.legendre.leggauss(count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +46,12 @@ class Rule:
     @cached_property
     def hermite(self) -> Array:
         """Return the weights times the normalized Hermite polynomials, (N or 1, P, TERMS)."""
-        found = np.empty((TERMS, *self.z.shape))
-        found[0], found[1] = self.weights, self.z * self.weights
+        found = np.empty((len(self.z), TERMS, self.z.shape[1]))
+        found[:, 0], found[:, 1] = self.weights, self.z * self.weights
         for k in range(1, TERMS - 1):
-            found[k + 1] = (self.z * found[k] - math.sqrt(k) * found[k - 1]) / math.sqrt(k + 1)
-        return np.moveaxis(found, 0, -1)
+            np.multiply(self.z * math.sqrt(1 / (k + 1)), found[:, k], out=found[:, k + 1])
+            found[:, k + 1] -= math.sqrt(k / (k + 1)) * found[:, k - 1]
+        return found.swapaxes(1, 2)
 
 
 def _crowding(finest: float) -> Array:
@@ -57,15 +63,18 @@ def _crowding(finest: float) -> Array:
     return found
 
 
-def edges_towards(places: Array, finest: float, low: float) -> Array:
+def edges_towards(places: Array, finest: float, low: float, ends: Array | None = None) -> Array:
     """Return edges (N, E) of pieces from `low` to the reach, ascending, that end at `places` (N, M) and shrink there.
 
-    To twice `finest`; not at all where that is longer than the panels. Some pieces may have no length.
+    To twice `finest`; not at all where that is longer than the panels. They also end at `ends` (N, L). Some pieces may
+    have no length.
     """
     fixed = np.concatenate([-_PANELS[::-1], [0.0], _PANELS])
     steps = _crowding(finest) if 2 * finest < _PANELS[0] else np.empty(0)
     near = places[..., None] + np.concatenate([-steps, [0.0], steps])
     parts = [near.reshape(len(places), -1), np.broadcast_to(fixed[fixed >= low], (len(places), (fixed >= low).sum()))]
+    if ends is not None:
+        parts.append(ends)
     found: Array = np.sort(np.clip(np.concatenate(parts, axis=1), low, REACH), axis=1)
     return found
 
@@ -80,11 +89,12 @@ def _edges(finest: float, longest: float) -> Array:
     return np.concatenate([-side[::-1], [0.0], side])
 
 
-def gauss_legendre(edges: Array) -> tuple[Array, Array]:
-    """Return nodes and weights (N, P) between the first and last of ascending edges (N, E), exact between each two."""
+def gauss_legendre(edges: Array, count: int = _NODES) -> tuple[Array, Array]:
+    """Return nodes and weights (N, P), `count` in each piece between two of the ascending edges (N, E)."""
+    x, weights = _legendre(count)
     half = np.diff(edges, axis=-1)[..., None] / 2
-    nodes = edges[..., :-1, None] + half * (1 + _NODES)
-    return nodes.reshape(len(edges), -1), (half * _WEIGHTS).reshape(len(edges), -1)
+    nodes = edges[..., :-1, None] + half * (1 + x)
+    return nodes.reshape(len(edges), -1), (half * weights).reshape(len(edges), -1)
 
 
 def density(z: Array) -> Array:
