@@ -15,7 +15,6 @@ import streamlit as st
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from streamlit import config
 from streamlit.runtime import Runtime
 
 from winit import budget, host, queueing
@@ -55,7 +54,7 @@ class _Shared(st.App):
 
 
 def _tidy() -> None:
-    """Collect garbage, and give its memory back."""
+    """Collect garbage, which no run of a page waits for (see .streamlit/config.toml), and give its memory back."""
     gc.collect()
     host.give_back()
 
@@ -69,9 +68,6 @@ async def _keep_tidy() -> None:
 def make(settings: Settings, seat: Seat | None = None) -> Guard:
     """Return the app of this process, to be served by an ASGI server; `seat` is its place among others, if any."""
     seat = seat or Seat()
-    # Streamlit collects garbage after every run of a page, which walks the sessions of all: with 25 of them a quarter
-    # of the time that the interpreter works.
-    config.set_option("runner.postScriptGC", False)
 
     @asynccontextmanager
     async def while_served(_: st.App) -> AsyncIterator[None]:
