@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io
 import pytest
 import torch
 
@@ -124,6 +127,22 @@ def test_decades_are_few_and_whole() -> None:
 )
 def test_layers_are_whole_numbers(depth: int, ticks: list[int]) -> None:
     assert style.layer_ticks(depth) == ticks
+
+
+def test_a_figure_is_written_as_plotly_would_write_it_looked_into_or_not() -> None:
+    chart = style.figure(LIGHT, y="loss", x="step")
+    chart.add_scatter(x=np.arange(3.0), y=np.array([1.0, np.nan, 2.0]), mode="lines")
+    ours, theirs = chart.figure(), go.Figure({"data": chart.data, "layout": chart.layout}, _validate=False)
+    said = json.loads(plotly.io.to_json(theirs, validate=False))
+    assert said["layout"]["template"]
+    assert json.loads(plotly.io.to_json(ours, validate=False)) == said
+    assert copy.deepcopy(ours).to_dict() == ours.to_dict()
+    assert ours.data[0].mode == "lines"
+    assert json.loads(plotly.io.to_json(ours, validate=False)) == said
+    ours.update_layout(height=123)
+    assert ours.to_dict()["layout"]["height"] == 123
+    with pytest.raises(AttributeError):
+        _ = ours.nothing_of_that_name
 
 
 def _texts(chart: go.Figure) -> str:
