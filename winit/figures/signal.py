@@ -325,20 +325,22 @@ def phase(
         unselected={"marker": {"opacity": 0.01}},
         hovertemplate="σ_w %{y:.2f}, σ_b %{x:.2f}<br>select to set<extra></extra>",
     )
-    signed = np.clip(np.log(np.maximum(diagram.chi_1, 1e-12)).T, -1.5, 1.5)
     hues = palette.diverging
     chart.add_heatmap(
-        x=b, y=w, z=np.where(signed < 0, 0.0, 1.0), zmin=0, zmax=1, showscale=False, hoverinfo="skip", opacity=0.55,
-        colorscale=[(0, hues[4]), (1, hues[5])],
+        x=b, y=w, z=(~(diagram.chi_1.T < 1)).astype(np.uint8), zmin=0, zmax=1, showscale=False, hoverinfo="skip",
+        opacity=0.55, colorscale=[(0, hues[4]), (1, hues[5])],
     )  # fmt: skip
     scales = np.log10(np.clip(diagram.depth_scale.T, 1e-3, _GREATEST_SCALE))
+    # Lines of one trace are evenly spaced in its heights: those of the scales are at 0, 1, 2, on a smooth parabola.
+    parabola = np.polyfit(np.log10(_SCALES), np.arange(len(_SCALES)), len(_SCALES) - 1)
+    heights = np.polyval(parabola, scales).astype(np.float32)
+    chart.add_contour(
+        x=b, y=w, z=heights, showscale=False, hoverinfo="skip",
+        contours={"coloring": "lines", "start": 0, "end": len(_SCALES) - 1, "size": 1},
+        colorscale=[(0, palette.stalled), (1, palette.stalled)], line={"width": 1, "dash": "3px,3px"},
+    )  # fmt: skip
     ends: list[tuple[float, int]] = []
     for scale in _SCALES:
-        chart.add_contour(
-            x=b, y=w, z=scales, showscale=False, hoverinfo="skip",
-            contours={"coloring": "lines", "start": math.log10(scale), "end": math.log10(scale), "size": 1},
-            colorscale=[(0, palette.stalled), (1, palette.stalled)], line={"width": 1, "dash": "3px,3px"},
-        )  # fmt: skip
         crossed = np.flatnonzero(np.diff(scales[:, -1] > math.log10(scale)))
         ends += [(_height(float(w[row] + w[row + 1]) / 2, float(w[-1])), scale) for row in crossed]
     for place, (_, scale) in zip(style.spread_labels([end[0] for end in ends], chart.plot_height), ends, strict=True):
