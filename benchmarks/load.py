@@ -27,6 +27,7 @@ from benchmarks.visitor import Server, Visitor, serving, visit
 
 BETWEEN = 4.0  # seconds between two moves of a visitor
 ASKED = 32  # frames of one request of a player
+RATE, SHARE = 24, 0.42  # frames a second, and of a core: what winit/ui/live/player.js takes at speed 1
 PAGES = ("", "distributions", "signal", "live", "compare")
 FREE = {
     "WINIT_OPENINGS_PER_SECOND": "1000",
@@ -91,20 +92,22 @@ async def moves(port: int, visitors: int, seconds: float, count: Count) -> None:
 
 
 async def train(port: int, number: int, end: float, count: Count) -> None:
-    """Watch a training: ask for frames as the player does, one request after the other."""
+    """Watch a training: ask for frames as the player does at speed 1, and let the server rest as long as it does."""
     received, begun = 0, time.monotonic()
     async with visit(port, "live", f"v=1&steps=20000&seed={1000 + number}") as visitor:
-        have = 0
+        have, asked = 0, time.monotonic()
         while time.monotonic() < end:
             header = _header(visitor)
             made = int(header["first"]) + int(header["count"])
+            played = max(0, made - have) / RATE
+            await asyncio.sleep(asked + max(0.06, played, header["seconds"] / SHARE) - time.monotonic())
             if made > have:
                 received, have = received + made - have, made
             elif header.get("done"):
                 break
+            asked = time.monotonic()
             fragment = visitor.trigger("player", "want", {"run": header["run"], "have": have, "n": ASKED})
             count.errors += (await visitor.run(fragment=fragment)).exceptions
-            await asyncio.sleep(0.06)
     count.frames.append(received / (time.monotonic() - begun))
 
 

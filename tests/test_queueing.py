@@ -96,6 +96,29 @@ def _joined(visitor: str) -> Place:
     return Place()
 
 
+def test_who_had_their_piece_should_stop_where_a_slice_waits() -> None:
+    assert not queueing.is_long_enough()
+    crowd_of_jobs, crowd_of_slices = _Crowd(), _Crowd()
+    _HERE.visitor = "host"
+    with turn():
+        until_piece = time.monotonic() + 1.5 * queueing.PIECE
+        crowd_of_jobs.comes("job", a_job(_joined("job")))
+        until(lambda: time.monotonic() > until_piece)
+        assert not queueing.is_long_enough()  # a job has time
+        crowd_of_slices.comes("a", a_slice)
+        assert queueing.is_long_enough()
+    assert crowd_of_slices.goes() == ["a"]
+    assert crowd_of_jobs.goes() == ["job"]
+    with turn():
+        crowd_of_slices.comes("b", a_slice)
+        assert queueing._at_work is not None
+        begun = queueing._at_work.began or 0.0
+        assert queueing.is_long_enough() == (time.monotonic() >= begun + queueing.PIECE)
+        until(queueing.is_long_enough)
+        assert time.monotonic() >= begun + queueing.PIECE
+    crowd_of_slices.goes()
+
+
 def test_one_at_a_time() -> None:
     inside, most, total = 0, 0, 0
 

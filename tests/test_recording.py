@@ -324,3 +324,17 @@ def test_the_nearest_recorded_step(step: int, found: int) -> None:
 @pytest.mark.parametrize(("count", "most", "chosen"), [(3, 5, [0, 1, 2]), (10, 4, [0, 3, 6, 9]), (1, 4, [0])])
 def test_layers_are_chosen_evenly(count: int, most: int, chosen: list[int]) -> None:
     assert evenly(count, most) == chosen
+
+
+def test_no_further_frame_is_begun_where_it_is_enough() -> None:
+    asked = 0
+
+    def after_two() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 2
+
+    recording = Recording(Spec(depth=2, width=8, steps=20, dataset="moons"), TrainKnobs(seeds=1))
+    assert len(recording.advance(10, 60, after_two)) == 2
+    assert len(recording.advance(10, 60, lambda: True)) == 1
+    assert recording.made == 3

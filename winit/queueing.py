@@ -63,6 +63,9 @@ def spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
 SLICE = 0.15
 """Seconds that a slice may take; a job lets waiting slices pass after each."""
 
+PIECE = 0.05
+"""Seconds after which a slice that can stop should, where another waits."""
+
 _LOOK = 0.1  # seconds between two looks at whether a waiting visitor has left
 _JOB_PATIENCE = 1.0  # seconds after which a job's slice goes before others: a crowd must not stop it for good
 _SILENCE = 3.0  # seconds without a question after which a place in the queue holds up nobody
@@ -118,6 +121,8 @@ class _Ticket:
     caller: Caller
     arrived: float
     place: Place | None = None
+    began: float | None = None
+    """When it got the turn."""
 
 
 def _this_thread() -> Caller:
@@ -149,6 +154,13 @@ def crowd() -> Crowd:
     """Return how many wait."""
     with _condition:
         return Crowd(sum(ticket.place is None for ticket in _waiting), len(_places))
+
+
+def is_long_enough() -> bool:
+    """Return whether who holds the turn should stop if they can: another slice waits, and they had their piece."""
+    held = _at_work
+    is_waited_for = any(ticket.place is None for ticket in list(_waiting))
+    return is_waited_for and held is not None and time.monotonic() >= (held.began or 0.0) + PIECE
 
 
 @contextmanager
@@ -225,16 +237,16 @@ def leave(visitor: Hashable) -> None:
 def _turn(caller: Caller, place: Place | None, cost: float | None) -> Iterator[None]:
     global _at_work
     ticket = _Ticket(caller, time.monotonic(), place)
-    began, outcome = None, "stopped"
+    outcome = "stopped"
     with _condition:
         _waiting.append(ticket)
     try:
-        while began is None:
+        while ticket.began is None:
             with _condition:
                 if _condition.wait_for(lambda: _next() is ticket, _LOOK):
-                    _at_work, began = ticket, time.monotonic()
+                    _at_work, ticket.began = ticket, time.monotonic()
                     _waiting.remove(ticket)
-            if began is None:
+            if ticket.began is None:
                 caller.checkpoint()
         yield
         outcome = "done"
@@ -253,7 +265,7 @@ def _turn(caller: Caller, place: Place | None, cost: float | None) -> Iterator[N
             else:
                 _waiting.remove(ticket)
             _condition.notify_all()
-        start = ended if began is None else began
+        start = ended if ticket.began is None else ticket.began
         kind = "slice" if place is None else "job"
         work = Work(caller.lens, kind, cost, start - ticket.arrived, ended - start, outcome)
         _LOG.info("%s", work.sentence)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -189,11 +189,16 @@ class Recording:
         target = self.steps[min(self.made, len(self.steps) - 1)]
         return self.training.step / target if target else 1.0
 
-    def advance(self, most: int, seconds: float) -> list[Frame]:
-        """Return the next frames: those of about `seconds` of training, at most `most`; none where one takes longer."""
+    def advance(self, most: int, seconds: float, is_enough: Callable[[], bool] = lambda: False) -> list[Frame]:
+        """Return the next frames: those of about `seconds` of training, at most `most`; none where one takes longer.
+
+        No further one is begun where it `is_enough`.
+        """
         end = time.monotonic() + seconds
         frames: list[Frame] = []
-        while len(frames) < most and not self.is_finished and (not frames or time.monotonic() < end):
+        while len(frames) < most and not self.is_finished:
+            if frames and (time.monotonic() >= end or is_enough()):
+                break
             if not self.training.reach(end, keep_before=True):
                 break
             frames.append(self._frame(next(self.training)))

@@ -352,7 +352,8 @@ class Training(Iterator[Snapshot]):
         self.groups = [Group(spec, chunk, data, dtype) for chunk in chunks]
         self.snapshots: list[Snapshot] = []
         """All snapshots so far, without their layer statistics."""
-        self._is_threaded = workers > 1 and len(self.groups) > 1
+        self.threads = min(workers, len(self.groups))
+        """How many work at once."""
         self._layer_statistics = layer_statistics
         self._seconds_per_step = 0.0
         self._evaluation = min(datasets.EVALUATION_LIMIT, len(data.train_x))
@@ -383,7 +384,7 @@ class Training(Iterator[Snapshot]):
 
     def of_each(self, work: Callable[[Group], T]) -> list[T]:
         """Return what `work` makes of each group, on all workers at once."""
-        return list((POOL.map if self._is_threaded else map)(work, self.groups))
+        return list((POOL.map if self.threads > 1 else map)(work, self.groups))
 
     def __next__(self) -> Snapshot:
         if self.is_finished:

@@ -90,10 +90,11 @@ def _seen(initializer: str, network: Spec | None) -> Spec | None:
     return network if scheme(initializer).is_data_dependent else None
 
 
-def forward_signal(spec: Spec, seeds: int, samples: int) -> signal.Signal:
-    """Return the forward signal at initialization, kept; fields that do not matter are to be at their default."""
-    price = budget.signal_price(spec, seeds, samples, backward=False)
-    return _each(_SIGNALS, partial(signal.measure, backward=False), [(spec, seeds, samples)], price, map)[0]
+def forward_signals(specs: Sequence[Spec], seeds: int, samples: int) -> list[signal.Signal]:
+    """Return the forward signal of each network at initialization, kept; fields that do not matter at their default."""
+    price = budget.signal_price(specs[0], seeds, samples, backward=False)
+    calls = [(spec, seeds, samples) for spec in specs]
+    return _each(_SIGNALS, partial(signal.measure, backward=False), calls, price, map)
 
 
 Study = tuple[signal.Signal, theory.Prediction | str]
@@ -101,7 +102,7 @@ Study = tuple[signal.Signal, theory.Prediction | str]
 
 
 def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
-    """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signal`."""
+    """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signals`."""
     price = budget.signal_price(specs[0], seeds, specs[0].batch_size)
     return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], price, map)
 
@@ -116,7 +117,7 @@ Spectra = tuple[spectrum.LayerSpectra, spectrum.Jacobian | str]
 
 
 def spectra(spec: Spec) -> Spectra:
-    """Return the singular values of a network, kept; fields as in `forward_signal`."""
+    """Return the singular values of a network, kept; fields as in `forward_signals`."""
     return _each(_SPECTRA, _spectra, [(spec,)], budget.spectra_price(spec))[0]
 
 

@@ -43,7 +43,7 @@ def _measure(page: frame.Page[NoKnobs]) -> list[Signal]:
     names = together(page.spec.initializer, _CONTRASTS)[:_FUNNELS]
     one = budget.signal_price(base, 1, _SAMPLES, backward=False).seconds
     seeds = max(1, min(_MOST_SEEDS, int(_SECONDS / one)))
-    return [cached.forward_signal(base.replace(initializer=name), seeds, _SAMPLES) for name in names]
+    return cached.forward_signals([base.replace(initializer=name) for name in names], seeds, _SAMPLES)
 
 
 def show_signal(page: frame.Page[NoKnobs]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import streamlit as st
 from numpy.typing import NDArray
 
-from winit import budget
+from winit import budget, queueing
 from winit.datasets import ACCURACY, DATASETS
 from winit.fields import BadInput, shown
 from winit.figures.palette import TOKENS, styles
@@ -100,21 +100,20 @@ def _refuse_start(page: frame.Page[TrainKnobs], problem: BadInput) -> None:
 
 
 def answer(session: Session, count: int) -> None:
-    """Train some slices, each in a turn of its own, and keep what they made as the answer."""
+    """Train for some slices, in turns of their own that end early where others wait, and keep what they made."""
     recording, frames, seconds = session.recording, list[Frame](), 0.0
+    most = _SLICES * SLICE * recording.training.threads
     try:
-        for _ in range(_SLICES):
-            if len(frames) == count or recording.is_finished:
-                break
+        while len(frames) < count and not recording.is_finished and seconds < most:
             with turn(session.cost):
-                begin = time.process_time()
-                frames += recording.advance(count - len(frames), SLICE)
-                seconds += time.process_time() - begin
+                begin = time.monotonic()
+                frames += recording.advance(count - len(frames), SLICE, queueing.is_long_enough)
+                seconds += (time.monotonic() - begin) * recording.training.threads
     finally:  # a visitor who leaves while others have their turn may come back
         session.first = recording.made - len(frames)
         session.serial += 1
         session.header, session.arrays = recording.packet(frames)
-        session.header["seconds"] = seconds  # of a processor: after it the browser lets the server rest
+        session.header["seconds"] = seconds  # of a core: after it the browser lets the server rest
         if "scene" in session.header:
             session.header["scene"] |= _words(recording)
 
