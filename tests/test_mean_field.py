@@ -171,11 +171,16 @@ def test_covariances_are_the_sum_of_mehler(text: str, q: float) -> None:
 OTHERS = ["celu(alpha=0.001)", "scaled_tanh(a=1, b=100)", "sine(omega=1)", "sine(omega=100)", "elu(alpha=100)"]
 
 
+def _any_q(text: str, count: int, *, seed: int) -> Array:
+    """Return values of q over the decades in which an activation is measured."""
+    top = 1e-2 if "sine" in text else 1e6
+    return np.exp(np.random.default_rng(seed).uniform(math.log(1e-12), math.log(top), count))
+
+
 @pytest.mark.parametrize("text", [*ACTIVATIONS, *OTHERS])
 def test_interpolated_averages_are_right_to_nine_digits(text: str) -> None:
     phi = activation(text)
-    top = 1e-2 if "sine" in text else 1e6
-    q = np.exp(np.random.default_rng(1).uniform(math.log(1e-12), math.log(top), 12))
+    q = _any_q(text, 12, seed=1)
     found = averages(phi, np.log(q))
     for number, value in enumerate(q.tolist()):
         assert math.exp(found.log_square[number]) == pytest.approx(second_moment(phi, value), rel=1e-9)
@@ -189,8 +194,7 @@ def test_interpolated_averages_are_right_to_nine_digits(text: str) -> None:
 @pytest.mark.parametrize("text", [*ACTIVATIONS, *OTHERS])
 def test_averages_are_those_of_a_search_and_interpolated_ones_too(text: str) -> None:
     phi = activation(text)
-    top = 1e-2 if "sine" in text else 1e6
-    q = np.exp(np.random.default_rng(2).uniform(math.log(1e-12), math.log(top), 6))
+    q = _any_q(text, 6, seed=2)
     found = averages(phi, np.log(q))
     for number, value in enumerate(q.tolist()):
 

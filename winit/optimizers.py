@@ -43,8 +43,8 @@ _PIECE = 16_384
 class Optimizer:
     """w <- w - factor * rate * direction(g + weight_decay * w). As it stands: stochastic gradient descent.
 
-    `gradients` are the twin of `parameters`: mean gradients of a batch, which an update may overwrite. `rates` are
-    (members,).
+    `gradients` are the twin of `parameters`: mean gradients of a batch, which an update may overwrite; None where they
+    come later, see `follow`. `rates` are (members,).
     """
 
     purpose: ClassVar[str] = ""
@@ -52,7 +52,7 @@ class Optimizer:
     BUFFERS: ClassVar[int] = 0
     """How many numbers it keeps for each parameter."""
 
-    def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Packed, gradients: Packed | None, rates: Tensor, weight_decay: float = 0.0) -> None:
         self.weight_decay = weight_decay
         self.buffers = [torch.zeros_like(parameters.flat) for _ in range(self.BUFFERS)]
         self._parameters = parameters
@@ -127,7 +127,7 @@ class RmsProp(Optimizer):
     BUFFERS = 1
     ALPHA, EPSILON = 0.99, 1e-8
 
-    def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Packed, gradients: Packed | None, rates: Tensor, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, gradients, rates, weight_decay)
         # The denominators of one piece after the other lie here.
         self._scratch = torch.empty(_PIECE, dtype=parameters.flat.dtype)
@@ -152,7 +152,7 @@ class Adam(Optimizer):
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
     _FUSED: ClassVar[Callable[..., None]] = staticmethod(torch._fused_adam_)
 
-    def __init__(self, parameters: Packed, gradients: Packed, rates: Tensor, weight_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Packed, gradients: Packed | None, rates: Tensor, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, gradients, rates, weight_decay)
         self._count = torch.zeros(())
 

@@ -224,13 +224,11 @@ class Group:
         self.batch_size = batches.size
         self._samples = torch.tensor(batches.size, dtype=dtype)  # to divide by a number takes torch twice as long
         self.batches = iter(batches)
-        self._workspace: Workspace | None = Workspace(self.ensemble, batches.size, is_lean=True)
+        self._workspace: Workspace | None = None
         self._evaluation: dict[int, Workspace] = {}
         """By the number of samples of a pass."""
         rates = torch.tensor([member.learning_rate for member in self.members], dtype=torch.float64)
-        self.optimizer = OPTIMIZERS[spec.optimizer](
-            self.ensemble.packed, self._workspace.packed_gradients, rates, spec.weight_decay
-        )
+        self.optimizer = OPTIMIZERS[spec.optimizer](self.ensemble.packed, None, rates, spec.weight_decay)
         self.schedule = SCHEDULES[spec.schedule]
 
     @property

@@ -19,10 +19,9 @@ from winit.theory.rules import REACH, Array, density, edges_towards, gauss_legen
 
 Owners = NDArray[np.intp]
 
-_CUT = REACH
 # Pieces shrink by the factor 4 towards 0, down to 6e-13. However steep a function is at 0 (tanh at large q, CELU of
 # small alpha), its poles then lie a third of a piece's length away or farther, and 16 nodes are off by 3^-32.
-_GRADED = _CUT * 4.0 ** -np.arange(23)
+_GRADED = REACH * 4.0 ** -np.arange(23)
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _TOLERANCE = 1e-13
 _LOOSE = 1e-12  # of a nested integral, whose values carry the rounding of the inner one
@@ -68,7 +67,7 @@ def gaussian_mean(f: Callable[[Array], Array], kinks: Sequence[float] = (), q: f
     and steep, if anywhere, at 0. Raises `ValueError` for q < 0.
     """
     scale = math.sqrt(q)
-    inner = [kink / scale for kink in kinks if abs(kink) < _CUT * scale]
+    inner = [kink / scale for kink in kinks if abs(kink) < REACH * scale]
     edges = np.unique(np.concatenate([-_GRADED, [0.0], _GRADED, inner]))
 
     def integrals(low: Array, high: Array, _: Owners) -> Array:
@@ -111,10 +110,10 @@ def is_homogeneous(activation: Activation) -> bool:
 
 def _steps(centres: Array, finest: float) -> Array:
     """Return edges (centres, edges) between -10 and 10 that crowd at each centre, down to a length of `finest`."""
-    reach = 2 * _CUT
+    reach = 2 * REACH
     lengths = reach * 16.0 ** -np.arange(max(1, math.ceil(math.log(reach / finest, 16))) + 1)
     edges = centres[..., None] + np.concatenate([-lengths, [0.0], lengths])
-    clipped: Array = np.clip(edges.reshape(*centres.shape[:-1], -1), -_CUT, _CUT)
+    clipped: Array = np.clip(edges.reshape(*centres.shape[:-1], -1), -REACH, REACH)
     return clipped
 
 

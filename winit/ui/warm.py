@@ -1,8 +1,7 @@
 """Imported once, before anything is drawn: heavy imports first, then a frozen garbage collector.
 
-Streamlit runs a full garbage collection after every script run. With torch, plotly and scikit-learn
-imported that walks 300,000 objects while holding the interpreter lock, 60 to 170 ms each time.
-What is alive now stays alive: frozen, it is never walked again.
+A full garbage collection walks, with torch, plotly and scikit-learn imported, 300,000 objects while holding
+the interpreter lock, 60 to 170 ms each time. What is alive now stays alive: frozen, it is never walked again.
 """
 
 from __future__ import annotations
