@@ -8,6 +8,8 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -407,6 +409,57 @@ def test_a_port_that_is_taken_is_said(server: Server, caplog: pytest.LogCaptureF
     settings = Settings(address="127.0.0.1", port=PORT, processes=2)
     assert processes.serve(settings, lambda _: pytest.fail("no process begins")) == 3
     assert "already in use" in caplog.text
+
+
+_SMALL = """
+import logging, os, sys, uvicorn
+from winit.server.processes import FrontDoor
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+logging.basicConfig()
+configure = lambda seat: uvicorn.Config(app, lifespan="off", log_level="warning")
+sys.exit(FrontDoor("127.0.0.1", int(sys.argv[1]), 2, configure, silence=2.0).serve())
+"""
+
+
+def test_a_process_that_stands_still_is_replaced(tmp_path: Path) -> None:
+    port = PORT + 2
+
+    def ask(process: int) -> int:
+        headers = {"Cookie": f"winit_process={process}", "Connection": "close"}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/", headers=headers)
+            return int(connection.getresponse().read())
+
+    async def answers() -> None:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(ask, 0)
+                    return
+                await asyncio.sleep(0.1)
+
+    with (tmp_path / "log").open("w") as log:
+        small = subprocess.Popen([sys.executable, "-c", _SMALL, str(port)], stderr=log)
+    try:
+        asyncio.run(answers())
+        first, second = ask(0), ask(1)
+        assert first != second
+        time.sleep(3)  # longer than the silence: who lives is not silent
+        assert (ask(0), ask(1)) == (first, second)
+        os.kill(second, signal.SIGSTOP)
+        assert ask(1) == first  # it held the question, which goes to another once it is given up
+        assert not _is_alive(second)
+        asyncio.run(_wait_for(lambda: ask(1) not in (first, second)))
+    finally:
+        small.terminate()
+        assert small.wait(PATIENCE) == 0
+    said = (tmp_path / "log").read_text()
+    assert "process 1 has said nothing for" in said
+    assert "process 1 ended (-9): another begins" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -58,7 +58,9 @@ _PAUSE = 1.0
 """Seconds between two beginnings of a worker, at least."""
 FAREWELL = 5
 """Seconds in which requests may be finished, at the end."""
-_READY, _LEAVING, _TAKEN = b"+", b"-", b"c"
+_BEAT = 1.0
+"""Seconds between two signs of life of a worker."""
+_READY, _LEAVING, _TAKEN, _ALIVE = b"+", b"-", b"c", b"."
 
 _LOG = logging.getLogger(__name__)
 
@@ -135,8 +137,10 @@ class _Worker:
     number: int
     process: BaseProcess
     line: socket.socket
-    """Over it go connections one way, and the other way whether it takes any, and that it has taken one."""
+    """Over it go connections one way, and the other way whether it takes any, that it has taken one, that it lives."""
     begun: float
+    heard: float
+    """When it last said something."""
     is_ready: bool = False
     under_way: deque[socket.socket] = field(default_factory=deque)
     """Connections that it has not taken yet."""
@@ -157,11 +161,14 @@ class FrontDoor:
     """Accepts connections at an address and hands them to `processes` workers, until it is told to stop.
 
     `configure` is called in each worker, and returns what it serves. Everything that a worker needs should be
-    imported before, and no thread should run.
+    imported before, and no thread should run. One that has been ready and then says nothing for `silence` seconds
+    is ended, and another begins in its place.
     """
 
-    def __init__(self, address: str, port: int, processes: int, configure: Callable[[Seat], uvicorn.Config]) -> None:
-        self._count, self._configure = processes, configure
+    def __init__(
+        self, address: str, port: int, processes: int, configure: Callable[[Seat], uvicorn.Config], silence: float
+    ) -> None:
+        self._count, self._configure, self._silence = processes, configure, silence
         self._listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.setblocking(False)
@@ -172,6 +179,7 @@ class FrontDoor:
         self._workers: list[_Worker] = []
         self._missing = dict.fromkeys(range(processes), 0.0)  # numbers, and when each may begin
         self._guests: dict[int, _Guest] = {}  # by descriptor; the oldest first
+        self._looked = time.monotonic()
         self._is_over = False
 
     def serve(self) -> int:
@@ -202,6 +210,7 @@ class FrontDoor:
                 else:
                     self._listen_to(descriptor)
             self._close_late()
+            self._end_silent()
             if not is_open and self._missing:
                 _LOG.error("a process ended before it was ready")
                 return STARTUP_FAILURE
@@ -231,7 +240,7 @@ class FrontDoor:
             process.start()
             theirs.close()
             self._events.register(ours, select.EPOLLIN)
-            self._workers.append(_Worker(number, process, ours, now))
+            self._workers.append(_Worker(number, process, ours, now, now))
 
     def _work(self, number: int, ours: socket.socket, theirs: socket.socket) -> None:
         """Serve as a worker, in a process of its own."""
@@ -258,9 +267,10 @@ class FrontDoor:
             said = worker.line.recv(_AT_ONCE)
         except OSError:
             said = b""
+        worker.heard = time.monotonic()
         for _ in range(said.count(_TAKEN)):
             worker.under_way.popleft().close()
-        if turns := said.replace(_TAKEN, b""):
+        if turns := said.translate(None, _TAKEN + _ALIVE):
             worker.is_ready = turns.endswith(_READY)
         if not (said and worker.is_ready):
             while worker.under_way:  # it will not take them: another may
@@ -280,6 +290,18 @@ class FrontDoor:
         self._tally.clear(worker.number)
         self._missing[worker.number] = worker.begun + _PAUSE
         _LOG.warning("process %d ended (%s): another begins", worker.number, worker.process.exitcode)
+
+    def _end_silent(self) -> None:
+        """End the workers whose event loop stands still; that its line closes then says the rest."""
+        now = time.monotonic()
+        was_away, self._looked = now - self._looked > self._silence / 4, now
+        for worker in self._workers:
+            if was_away:  # this process stood still itself, as all do on a host that was paused
+                worker.heard = now
+            if worker.is_ready and now - worker.heard > self._silence:
+                _LOG.warning("process %d has said nothing for %.0f s", worker.number, now - worker.heard)
+                worker.process.kill()
+                worker.heard = now
 
     def _end(self) -> None:
         """Close, and let the workers finish."""
@@ -390,12 +412,14 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._line = line
         self._arriving: set[asyncio.Task[None]] = set()
+        self._beats: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, and take connections."""
         await super().startup(sockets)
         asyncio.get_running_loop().add_reader(self._line, self._take)
         self._line.send(_READY)
+        self._beats = asyncio.create_task(self._beat())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more, and end as uvicorn does."""
@@ -403,6 +427,13 @@ class _Server(uvicorn.Server):
             self._line.send(_LEAVING)
         asyncio.get_running_loop().remove_reader(self._line)
         await super().shutdown(sockets)
+
+    async def _beat(self) -> None:
+        """Say that this event loop turns, as long as it does."""
+        while True:
+            with contextlib.suppress(OSError):  # the front door does not read at the moment, or is gone
+                self._line.send(_ALIVE)
+            await asyncio.sleep(_BEAT)
 
     def _take(self) -> None:
         try:
@@ -431,7 +462,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, configure: Callable[[Seat], uvicorn.Config]) -> int:
     """Serve in several processes; return the exit status."""
     try:
-        door = FrontDoor(settings.address, settings.port, count(settings), configure)
+        door = FrontDoor(settings.address, settings.port, count(settings), configure, settings.silence)
     except OSError as problem:  # the port is taken, or the address is not of this machine
         _LOG.error("%s", problem)
         return STARTUP_FAILURE

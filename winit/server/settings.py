@@ -54,6 +54,12 @@ class Settings(Declared):
         label="Processes",
         help="Processes that serve. 0: one for each core, as far as the memory reaches; 1 on systems other than Linux.",
     )
+    silence: float = declare(
+        30.0,
+        Real(2, 3600),
+        label="Silence",
+        help="Seconds after which a process that gives no sign of life is ended, and another begins in its place.",
+    )
     hosts: tuple[str, ...] = declare(
         (),
         Several(_like(_HOST, "a host name, or *.name for all below it"), 20),
