@@ -98,3 +98,31 @@ def test_ticks_and_numbers_hold_beyond_double_precision() -> None:
     assert figures.style.number_of_log10(-math.inf) == "0"
     assert figures.style.number_of_log10(math.inf) == "∞"
     assert figures.style.number_of_log10(3) == "1000"
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "erf", "sigmoid", "gelu", "linear"])
+def test_names_of_regions_lie_on_no_label(name: str) -> None:
+    b, w = np.linspace(0.0, 1.5, 31), np.linspace(0.0, 3.0, 61)
+    places = {
+        "glorot_normal": (1.0, 0.0),
+        "nguyen_widrow": (0.75, 0.43),
+        "sparse": (0.23, 0.0),
+        "he_normal": (2**0.5, 0),
+    }
+    chart = figures.phase(theory.phase_diagram(activation(name), w, b), places, None, LIGHT)
+    notes = chart.layout.annotations
+    regions = [note for note in notes if note.text.startswith("<i>")]
+    labels = [note for note in notes if any(note.text == place for place in places)]
+    assert regions
+    assert len(labels) == len(places)
+    height = float(chart.layout.height - chart.layout.margin.t - chart.layout.margin.b)
+    low, high = chart.layout.yaxis.range
+    for region in regions:
+        for label in labels:
+            # As wide as on a phone: 240 pixels, text of 6 pixels a letter.
+            starts, ends = (
+                region.x / 1.5 * 240 - 3 * len(region.text[3:-4]),
+                label.x / 1.5 * 240 + 14 + 6 * len(label.text),
+            )
+            apart = abs((region.y - low) / (high - low) - label.y) * height
+            assert starts >= ends or apart >= 14, (region.text, label.text)

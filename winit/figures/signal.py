@@ -346,7 +346,6 @@ def phase(
     for place, (_, scale) in zip(style.spread_labels([end[0] for end in ends], chart.plot_height), ends, strict=True):
         style.note(chart, f"ξ = {scale}", x=1, y=place, palette=palette, size=11.5, xanchor="left", xshift=6,
                    yanchor="middle")  # fmt: skip
-    _regions(chart, diagram, palette)
     if len(diagram.edge.sigma_b) > 1:
         chart.add_scatter(x=diagram.edge.sigma_b, y=diagram.edge.sigma_w, mode="lines", hoverinfo="skip",
                           line={"width": 2.2, "color": palette.ink})  # fmt: skip
@@ -360,14 +359,16 @@ def phase(
             cliponaxis=False,
             marker={"size": 15, "symbol": "diamond-open", "color": palette.ink, "line": {"width": 2}},
         )
-    _placed(chart, places, mine, diagram, palette)
+    taken = _placed(chart, places, mine, diagram, palette)
+    _regions(chart, diagram, taken, palette)
     chart.update_xaxes(range=[-_BELOW * float(b[-1]), float(b[-1])])
     chart.update_yaxes(range=[-_BELOW * float(w[-1]), float(w[-1])], showgrid=False)
     return chart.figure()
 
 
-def _regions(chart: Chart, diagram: PhaseDiagram, palette: Palette) -> None:
-    """Write the name of each region in its middle."""
+def _regions(chart: Chart, diagram: PhaseDiagram, taken: Sequence[float], palette: Palette) -> None:
+    """Write the name of each region near its middle, above or below the labels at the heights that are taken."""
+    top = float(diagram.sigma_w[-1])
     grows = np.isinf(diagram.q_star)
     for mask, text in (
         (grows, "the signal grows without end"),
@@ -375,14 +376,18 @@ def _regions(chart: Chart, diagram: PhaseDiagram, palette: Palette) -> None:
         ((diagram.chi_1 > 1) & ~grows, "chaotic: gradients explode"),
     ):
         if mask.mean() > 0.03:
-            column = min(len(diagram.sigma_b) - 1, int(0.68 * len(diagram.sigma_b)))
+            column = min(len(diagram.sigma_b) - 1, int(_NAMED * len(diagram.sigma_b)))
             rows = np.flatnonzero(mask[column])
             if len(rows):
+                free = [min((abs(_height(w, top) - other) for other in taken), default=1.0) * chart.plot_height
+                        for w in diagram.sigma_w[rows]]  # fmt: skip
+                order = np.argsort(np.abs(rows - np.median(rows)), kind="stable")
+                row = next((rows[at] for at in order if free[at] > _LINE), rows[int(np.argmax(free))])
                 style.note(
                     chart,
                     f"<i>{text}</i>",
                     x=float(diagram.sigma_b[column]),
-                    y=float(diagram.sigma_w[int(np.median(rows))]),
+                    y=float(diagram.sigma_w[row]),
                     xref="x",
                     yref="y",
                     palette=palette,
@@ -391,6 +396,10 @@ def _regions(chart: Chart, diagram: PhaseDiagram, palette: Palette) -> None:
 
 
 _MARKER = 9  # pixels
+_LINE = 16  # pixels of a line of text
+_LETTER = 6  # pixels, about
+_PHONE = 240  # pixels of the diagram's width on a phone, where labels are nearest to each other
+_NAMED = 0.68  # where the middle of a region's name stands, as a share of the width
 
 
 def _placed(
@@ -399,7 +408,8 @@ def _placed(
     mine: tuple[float, float] | None,
     diagram: PhaseDiagram,
     palette: Palette,
-) -> None:
+) -> list[float]:
+    """Place the initializers, and the network's own; return the heights of labels that reach the regions' names."""
     looks = styles(places, palette)
     top, right = float(diagram.sigma_w[-1]), float(diagram.sigma_b[-1])
     groups: dict[tuple[float, float], list[str]] = {}
@@ -418,6 +428,7 @@ def _placed(
     column = sorted(at for at in inside if at[1] < 0.25 * right)
     heights = style.spread_labels([_height(at[0], top) for at in column], chart.plot_height)
     spread = dict(zip(column, heights, strict=True))
+    taken = []
     for at, names in inside.items():
         more = f" + {len(names) - 2}" if len(names) > 2 else ""
         label = ", ".join(style.short_name(name, 20) for name in names[:2]) + more
@@ -425,6 +436,8 @@ def _placed(
         # Right of every marker that the label would lie on.
         near = [other for other in column if abs(_height(other[0], top) - place) * chart.plot_height < _MARKER]
         beside = max([at[1], *(other[1] for other in near if at in spread)])
+        if beside / right * _PHONE + 14 + _LETTER * len(label) > (_NAMED - 0.3) * _PHONE:
+            taken.append(place)
         style.note(chart, label, x=beside, y=place, xref="x", palette=palette, size=11.5, xanchor="left", xshift=14,
                    yanchor="middle")  # fmt: skip
     if mine is not None and mine[0] <= top and mine[1] <= right:
@@ -434,6 +447,7 @@ def _placed(
             marker={"size": 20, "symbol": "circle-open", "color": palette.ink, "line": {"width": 2.5}},
             selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
         )  # fmt: skip
+    return taken
 
 
 def _height(sigma_w: float, top: float) -> float:
