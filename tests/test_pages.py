@@ -114,6 +114,21 @@ def play(at: AppTest, frames: int) -> dict[str, Any]:
     raise AssertionError("the frames do not come")
 
 
+def told(at: AppTest) -> list[bool]:
+    """Return, for each widget that holds a value, whether the page told the browser to take that of the session."""
+    found: list[bool] = []
+
+    def walk(block: Any) -> None:
+        for child in getattr(block, "children", {}).values():
+            walk(child)
+            proto = getattr(child, "proto", None)
+            if proto is not None and "set_value" in proto.DESCRIPTOR.fields_by_name:
+                found.append(proto.set_value)
+
+    walk(at._tree)
+    return found
+
+
 def network(at: AppTest) -> Spec:
     """Return the network that the session holds."""
     held = at.session_state["_network"]
@@ -1381,3 +1396,13 @@ def test_only_the_address_module_touches_the_query() -> None:
         if path.name != "address.py" and re.search(r"\bst\.query_params\b", path.read_text(encoding="utf-8"))
     ]
     assert guilty == []
+
+
+@EVERY_PAGE
+def test_a_page_tells_its_widgets_their_values_when_it_opens_and_then_leaves_them_alone(slug: str) -> None:
+    at = visit(slug, TINY)
+    assert len(told(at)) > 10
+    assert all(told(at))
+    # Told again, a widget that the visitor has just clicked would go back, its change never sent.
+    at.slider(key="depth").set_value(2).run()
+    assert not any(told(at))

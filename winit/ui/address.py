@@ -101,7 +101,7 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     by_widget = state.pop("_touched", False) and not is_history_navigation()
     again = state.pop("_again", False) and not is_history_navigation()
     here = (lens.slug, query)
-    held = (spec, knobs)
+    is_opened = not (by_widget or again or here == state.get("_last"))
 
     if by_widget:
         spec, network_problems = _read(spec, network_key)
@@ -109,7 +109,7 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
         problems = (*network_problems, *own_problems)
         if spec != state["_network"]:
             state["_superseded"] = (state["_network"], time.monotonic())
-    elif not again and here != state.get("_last"):
+    elif is_opened:
         problems = ()
         if permalink.is_stated(query):
             opened = permalink.parse(lens, query)
@@ -118,27 +118,14 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
             late = page_changed and opened.spec == old and time.monotonic() - since < _LAG_SECONDS
             spec = spec if late else opened.spec
             knobs, problems = opened.knobs, opened.problems
-    if not by_widget:
-        state["_opened"] = time.monotonic()
-    _put(spec, network_key, anew=_unmounted(held[0], spec))
-    _put(knobs, lambda name: own_key(lens, name), anew=_unmounted(held[1], knobs))
+    # The widgets of another page are other widgets under the same keys: they are given their values, equal or not.
+    # But on a page that stands that could overtake the visitor's hand, between two quick clicks.
+    _put(spec, network_key, anew=is_opened)
+    _put(knobs, lambda name: own_key(lens, name), anew=is_opened)
     state["_network"], state["_problems"] = spec, problems
     remembered[lens.slug] = knobs
     _write(lens, spec, knobs, query)
     return spec, knobs, problems
-
-
-def _unmounted(held: Declared, values: Declared) -> frozenset[str]:
-    """Return the fields whose widgets must be given their values again, equal or not.
-
-    That is so for a while after a run that no widget caused (a page, an address, back or forward). The
-    widgets of another page are other widgets under the same keys. And where a second run overtakes the
-    first, the browser mounts the second one's widgets: without a value they would come up at their
-    minimum. A field that this run's widget has just changed is in the visitor's hand.
-    """
-    if time.monotonic() - _state().get("_opened", 0.0) > _LAG_SECONDS:
-        return frozenset()
-    return frozenset(name for name, value in values.values().items() if value == held.values()[name])
 
 
 def _write(lens: Lens, spec: Spec, knobs: Declared, query: dict[str, list[str]]) -> None:
@@ -179,26 +166,26 @@ def reset(lens: Lens) -> None:
     touched()
 
 
-def _put(values: Declared, key_of: Callable[[str], str], *, anew: frozenset[str] = frozenset()) -> None:
-    """Set the widgets' entries to the values, where they differ; those of the fields in `anew` always."""
+def _put(values: Declared, key_of: Callable[[str], str], *, anew: bool = False) -> None:
+    """Set the widgets' entries to the values, where they differ; `anew` always."""
     state = _state()
     for field in fields_of(type(values)):
-        key, value, again = key_of(field.name), getattr(values, field.name), field.name in anew
+        key, value = key_of(field.name), getattr(values, field.name)
         if isinstance(field.kind, Form):
             value, parameters, values_by_name = field.kind.parts(value)
             for parameter in parameters:
-                _set(state, parameter_key(key, value, parameter.name), values_by_name[parameter.name], again)
+                _set(state, parameter_key(key, value, parameter.name), values_by_name[parameter.name], anew)
         elif isinstance(field.kind, Several):
             value = [field.kind.kind.write(item) for item in value]
         elif isinstance(field.kind, Widths):
             value = field.kind.write(value)
-        _set(state, key, value, again)
+        _set(state, key, value, anew)
 
 
-def _set(state: MutableMapping[str, Any], key: str, value: Any, again: bool) -> None:
+def _set(state: MutableMapping[str, Any], key: str, value: Any, anew: bool) -> None:
     # Writing an equal value would send it to the browser and could overtake the visitor's hand. A 3.0 is no 3: a field
     # of whole numbers would not take it.
-    if again or key not in state or state[key] != value or type(state[key]) is not type(value):
+    if anew or key not in state or state[key] != value or type(state[key]) is not type(value):
         state[key] = value
 
 

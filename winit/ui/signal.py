@@ -296,14 +296,17 @@ def show_phase_diagram(page: Page) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for field, value in (("sigma_w", 0), ("sigma_b", 1)):
             held = None if own is None or own[value] > 100 else float(f"{own[value]:.4g}")
-            st.session_state[f"phase:{field}"] = held
+            entry = f"phase:{field}"
+            if entry not in st.session_state or st.session_state[entry] != held:
+                st.session_state[entry] = held
             st.number_input(
                 "σ_w of the weights" if value == 0 else "σ_b of the biases",
                 min_value=0.0,
                 max_value=100.0,
                 step=0.05,
                 format="%g",
-                key=f"phase:{field}",
+                value=held,
+                key=entry,
                 on_change=typed,
                 width=150,
             )
