@@ -143,6 +143,7 @@ def _fifty_steps(activation: str, normalization: str, residual: str, loss: str) 
     expect_equal(*follow(spec, data_of(loss), "random_normal(stddev=0.1)" if activation == "identity" else "he_normal"))
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("normalization", "residual", "loss"), BLOCKS)
 @pytest.mark.parametrize("activation", FIRST)
 def test_fifty_steps_are_those_of_autograd(activation: str, normalization: str, residual: str, loss: str) -> None:
@@ -210,6 +211,7 @@ def test_the_rows_cover_each_pair_of_settings() -> None:
             assert len(pairs) == len(choices[first]) * len(choices[second])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("optimizer", "schedule", "decay", "clip"), COVERING)
 @pytest.mark.parametrize("normalization", ["none", "layer"])
 def test_optimizers_schedules_decay_and_clipping_are_those_of_torch(

@@ -219,6 +219,7 @@ def test_pages_and_home_are_imported_by_nobody(path: Path) -> None:
     assert not _imports_any(_imports_of(path), "pages", "app", "winit.__main__")
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("module", list(RANKS))
 def test_modules_need_none_above_them(module: str) -> None:
     above = {name for name in _reach(module, _graph()) if RANKS.get(name, -1) > RANKS[module]}

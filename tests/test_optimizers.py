@@ -137,6 +137,7 @@ def test_every_name_of_the_spec_has_an_optimizer_and_a_reference() -> None:
     assert all(name == schedule.name and schedule.purpose for name, schedule in SCHEDULES.items())
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("gradient", [_random, _quadratic])
 @pytest.mark.parametrize("clip", [0.0, 1.0])
 @pytest.mark.parametrize("schedule", list(SCHEDULES))

@@ -152,6 +152,7 @@ def _same(one: Training | Ensemble, number: int, other: Training | Ensemble, pla
 # Against the loop
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("optimizer", list(PLAIN))
 @pytest.mark.parametrize(
     ("activation", "dataset", "batch_size"),
@@ -270,6 +271,7 @@ def _assert_unmoved_by_company(
                 assert history.statuses[0] == recorded[size].statuses[number]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.usefixtures("one_group")
 @pytest.mark.parametrize(
     ("activation", "optimizer", "batch_size"),
@@ -574,6 +576,7 @@ def _is_sound(history: History) -> None:
             assert left is not None
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.filterwarnings("error")
 @EACH_SURROUNDED
 @EACH_BLOCK
@@ -602,6 +605,7 @@ def test_the_largest_rate_is_survived_or_marked(
         assert set(history.statuses) <= {"stalled", "worse", "diverged"}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("depth", [1, 200])
 @EACH_BLOCK
@@ -674,6 +678,7 @@ class _ThreeFeatures(Spec):
         return 1 if self.dataset == "digits" else 2
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.filterwarnings("error")
 @EACH_BLOCK
 @pytest.mark.parametrize("kind", ["inputs", "equal inputs", "one feature", "classes"])

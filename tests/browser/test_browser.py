@@ -113,6 +113,7 @@ def nothing_wrong(tab: Any, slugs: tuple[str, ...]) -> None:
     assert "Traceback" not in tab.server.log.read_text()
 
 
+@pytest.mark.sampled(3)
 @EVERY_PAGE
 def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab) -> None:
     tab = new_tab(cold_server)
@@ -132,6 +133,7 @@ def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab
 FIGURES = {"": 4, "distributions": 5}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("slug", FIGURES, ids=lambda slug: slug or "home")
 def test_a_knob_changes_figure_and_address_and_another_browser_shows_the_same(
     slug: str, tab: Any, warm_server: Any, new_tab: NewTab
@@ -354,6 +356,7 @@ def test_links_carry_the_network_and_a_switch_keeps_it(tab: Any) -> None:
     nothing_wrong(tab, tuple(PAGES))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("first", "then"), [("", "distributions"), ("live", ""), ("distributions", "live")])
 def test_a_knob_after_a_switch_changes_nothing_else(first: str, then: str, tab: Any) -> None:
     network = {"v": "1", "depth": "4", "width": "32", "activation": "tanh"}
@@ -372,6 +375,7 @@ def test_a_knob_after_a_switch_changes_nothing_else(first: str, then: str, tab: 
     expect(page.locator(".st-key-depth input[type=range]")).to_have_value("4")
 
 
+@pytest.mark.sampled(3)
 @EVERY_PAGE
 def test_a_link_opened_in_a_new_tab_leads_to_its_page(slug: str, tab: Any) -> None:
     """A middle click or a copied link takes the link's own address, which the browser resolves."""
@@ -395,6 +399,7 @@ def test_a_change_and_a_link_in_one_breath(tab: Any) -> None:
     expect(width(page)).to_have_value("32")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("slug", "given", "said"),
     [
