@@ -15,6 +15,8 @@ import torch
 from hypothesis import settings
 from plotly.io.json import to_json_plotly
 from streamlit.components.v2 import manifest_scanner
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from winit.figures.chart import Chart
 
@@ -30,25 +32,37 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="winit-store-")
 os.environ["WINIT_STORE"] = str(Path(_FOLDER.name) / "runs.sqlite")
 
 
+class _Scheduling(LoadScopeScheduling):
+    """A file's tests in one process, for the servers they share; those of browsers in one, or they would wait."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "browser" if path.startswith("tests/browser/") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Return who divides the tests among processes, in the order that they are collected in."""
+    config.option.loadscopereorder = False
+    return _Scheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave all but a sample of a test's cases to the slow run, and keep together what one process should run.
+    """Leave all but a sample of a test's cases to the slow run, and begin with the browser's.
 
     `@pytest.mark.sampled(n)`: the first of its cases, and every n-th after it, run with the ordinary tests. Choose n
-    so that it divides no number of cases of one parameter: then the sample has every value of each. All browser tests
-    are one group, and come first: two browsers at a time would wait for each other.
+    so that it divides no number of cases of one parameter: then the sample has every value of each.
     """
     seen: Counter[object] = Counter()
     for item in items:
-        is_browser = item.get_closest_marker("browser") is not None
-        item.add_marker(pytest.mark.xdist_group("browser" if is_browser else item.path.name))
         sampled = item.get_closest_marker("sampled")
         if sampled is not None:
             function = getattr(item, "function", None)
             if seen[function] % sampled.args[0]:
                 item.add_marker(pytest.mark.slow)
             seen[function] += 1
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)  # stable
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def test_the_commands_install_what_they_say() -> None:
     run, test = (block for block in _blocks("bash") if "python3 -m venv" in block)
     assert "requirements.txt" in run
     assert "streamlit run app.py" in run
-    assert test.strip().endswith('pytest -n 2 --dist loadgroup -m "not slow"')
+    assert test.strip().endswith('pytest -n 2 --dist loadfile -m "not slow"')
     assert test.split("&&")[-1].strip() in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
