@@ -247,6 +247,7 @@ def test_widths_by_layer_travel(slug: str) -> None:
     assert network(other) == Spec(depth=2, width=6, steps=5)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "text",
     ["", "0", "-", "8-", "8,4", "8 4", "1025", "many", "8-0", "-".join(["4"] * 17), "１６", "**8**", "<b>", "9" * 300],
@@ -322,6 +323,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.sampled(3)
 @EVERY_PAGE
 @pytest.mark.parametrize(("field", "name", "parameter", "default", "value", "text"), FORMS)
 def test_parameters_of_activations_and_biases_travel(
@@ -445,6 +447,7 @@ OWN: list[tuple[str, str, str, Any, str]] = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("slug", "kind", "name", "value", "text"), OWN)
 def test_knobs_of_a_lens_both_ways(slug: str, kind: str, name: str, value: Any, text: str) -> None:
     small = {"depth": "1", "width": "4", "steps": "5"}
@@ -641,6 +644,7 @@ def _label(value: object) -> str:
     return repr(value)[:24].encode("unicode_escape").decode("ascii")
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("name", "value", "shown", "allowed"), BAD, ids=_label)
 def test_bad_input_is_named_and_the_page_stands(name: str, value: str | list[str], shown: str, allowed: str) -> None:
     at = visit("", {name: value})
@@ -784,6 +788,7 @@ def test_batch_normalization_of_single_samples_is_refused_with_a_way_out(slug: s
         assert not refusals(at)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("slug", ["", "live", "compare"])
 @pytest.mark.parametrize("residual", list(RESIDUALS))
 def test_a_residual_network_of_unequal_widths_is_refused_with_a_way_out(slug: str, residual: str) -> None:
@@ -851,6 +856,7 @@ def test_compare_at_the_borders_of_the_fields(query: dict[str, str]) -> None:
     assert len(at.dataframe[0].value) == 2
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("slug", ["", "distributions", "live", "compare"])
 @pytest.mark.parametrize("dataset", list(DATASETS))
 def test_every_data_set_on_every_page(slug: str, dataset: str) -> None:

@@ -263,6 +263,7 @@ def test_the_close_look_follows_and_the_histogram_stands_still(tab: Any) -> None
     nothing_wrong(tab, ("distributions",))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("image", ["png", "svg"])
 def test_a_figure_is_saved_in_the_format_chosen(image: str, tab: Any, tmp_path: Path) -> None:
     tab.open(f"/distributions?v=1&image={image}")
@@ -426,6 +427,7 @@ def test_bad_address(slug: str, given: str, said: str, tab: Any) -> None:
     nothing_wrong(tab, (slug,))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("slug", ["live", "compare"])
 def test_a_way_out_of_a_refusal(slug: str, tab: Any) -> None:
     tab.open(f"/{slug}?v=1&dataset=gaussian&depth=1&width=4&steps=5&seeds=2")
@@ -458,6 +460,7 @@ def test_reset_and_back(tab: Any) -> None:
     nothing_wrong(tab, ("distributions",))
 
 
+@pytest.mark.sampled(2)
 @EVERY_PAGE
 def test_on_a_phone(slug: str, warm_server: Any, new_tab: NewTab) -> None:
     tab = new_tab(warm_server, width=390, height=844)

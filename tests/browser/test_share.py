@@ -45,6 +45,7 @@ def test_the_link_is_the_page_in_view(warm_server: Any, new_tab: Any) -> None:
     assert embedded.page.locator("h1").inner_text() == other.page.locator("h1").inner_text()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("slug", ["distributions", "compare"])
 def test_the_query_may_name_the_page(slug: str, warm_server: Any, new_tab: Any) -> None:
     tab = new_tab(warm_server)
