@@ -33,25 +33,12 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="winit-store-")
 os.environ["WINIT_STORE"] = str(Path(_FOLDER.name) / "runs.sqlite")
 
 
-_BROWSERS = "tests/browser/"
-_LONG = (_BROWSERS + "test_browser.py", _BROWSERS + "test_player.py")
-
-
-def _scope(nodeid: str) -> str:
-    """Return the name of the tests that one process runs with a test: its file's, for the servers they share.
-
-    Two browsers at a time would wait for each other: the long files of browser tests are one, which comes first, the
-    short ones another, which comes last.
-    """
-    path = nodeid.partition("::")[0]
-    if path in _LONG:
-        return "browser, long"
-    return "browser, short" if path.startswith(_BROWSERS) else path
-
-
 class _Scheduling(LoadScopeScheduling):
+    """A file's tests in one process, for the servers they share; those of browsers in one, or they would wait."""
+
     def _split_scope(self, nodeid: str) -> str:
-        return _scope(nodeid)
+        path = nodeid.partition("::")[0]
+        return "browser" if path.startswith("tests/browser/") else path
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave all but a sample of a test's cases to the slow run, and put what waits most where it delays least.
+    """Leave all but a sample of a test's cases to the slow run, and begin with the browser's.
 
     `@pytest.mark.sampled(n)`: the first of its cases, and every n-th after it, run with the ordinary tests. Choose n
     so that it divides no number of cases of one parameter: then the sample has every value of each.
@@ -76,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if seen[function] % sampled.args[0]:
                 item.add_marker(pytest.mark.slow)
             seen[function] += 1
-    items.sort(key=lambda item: {"browser, long": 0, "browser, short": 2}.get(_scope(item.nodeid), 1))  # stable
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)  # stable
 
 
 @pytest.fixture(autouse=True, scope="module")
