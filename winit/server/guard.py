@@ -223,8 +223,13 @@ class Line:
 
     async def send(self, message: Message) -> None:
         """Pass on what Streamlit sends, unless nobody is there any more."""
-        if not self._hung_up:
+        if self._hung_up:
+            return
+        try:
             await self._send(message)
+        except RuntimeError:  # it waited for the line to be free, and the line was closed meanwhile
+            if not self._hung_up:
+                raise
 
     def end(self) -> None:
         """Read no more."""
