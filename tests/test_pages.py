@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
 
 from winit import permalink
@@ -27,6 +28,7 @@ from winit.recording import unpack
 from winit.spec import Spec
 from winit.training import dense_steps, train
 from winit.translator import TRANSLATIONS, explain
+from winit.ui import address as page_address
 from winit.ui.live.presets import PRESETS
 from winit.ui.pages import PAGES
 
@@ -1412,3 +1414,33 @@ def test_a_page_tells_its_widgets_their_values_when_it_opens_and_then_leaves_the
     # Told again, a widget that the visitor has just clicked would go back, its change never sent.
     at.slider(key="depth").set_value(2).run()
     assert not any(told(at))
+
+
+@EVERY_PAGE
+def test_a_change_outlives_a_run_that_the_next_one_cuts_short(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(slug, TINY)
+    with monkeypatch.context() as patch:
+
+        def cut(*_: Any) -> Any:
+            raise StopException
+
+        patch.setattr(page_address, "_read", cut)
+        at.slider(key="depth").set_value(2).run()
+        assert network(at).depth == 1
+    at.run()
+    stands(at, slug)
+    assert network(at).depth == 2
+    assert address(at)["depth"] == "2"
+
+
+def test_a_comparison_whose_conclusion_was_cut_short_is_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit("compare", TINY)
+    job = at.session_state["_job"]
+    while not job.sweep.is_finished:
+        job.sweep.advance(1.0)
+    job.stop()
+    job.found = None
+    at.run()
+    stands(at, "compare")
+    assert job.found is not None
+    assert job.found.is_complete

@@ -98,8 +98,8 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     remembered: dict[str, Declared] = state.setdefault("_own", {})
     knobs = remembered.get(lens.slug) or lens.knobs()
     problems: tuple[BadInput, ...] = state.setdefault("_problems", ())
-    by_widget = state.pop("_touched", False) and not is_history_navigation()
-    again = state.pop("_again", False) and not is_history_navigation()
+    by_widget = state.get("_touched", False) and not is_history_navigation()
+    again = state.get("_again", False) and not is_history_navigation()
     here = (lens.slug, query)
     is_opened = not (by_widget or again or here == state.get("_last"))
 
@@ -124,6 +124,8 @@ def open_page(lens: Lens) -> tuple[Spec, Declared, tuple[BadInput, ...]]:
     _put(knobs, lambda name: own_key(lens, name), anew=is_opened)
     state["_network"], state["_problems"] = spec, problems
     remembered[lens.slug] = knobs
+    # Only now: where the next run cuts this one short, at any look at the session, it has to know as much.
+    state["_touched"] = state["_again"] = False
     _write(lens, spec, knobs, query)
     return spec, knobs, problems
 

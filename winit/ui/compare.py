@@ -94,6 +94,8 @@ def current_job(page: Page) -> Job | None:
     key = (page.spec, page.knobs.undrawn())
     held: Job | None = st.session_state.get("_job")
     if held is not None and held.key == key:
+        if held.found is None and not held.is_running and held.sweep.is_finished:
+            _end(held)  # another run of the page cut the one short that was about to
         return held
     if held is not None:
         held.stop()
