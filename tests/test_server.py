@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from benchmarks.visitor import Server, Visitor, serving, visit
 from winit import queueing
 from winit.fields import BadInput, fields_of
 from winit.queueing import Work
-from winit.server.guard import ALLOWED_MESSAGES, Bucket, Guard, client, is_host_allowed, kind_of, security_headers
+from winit.server.guard import ALLOWED_MESSAGES, Bucket, Guard, Line, client, is_host_allowed, kind_of, security_headers
 from winit.server.metrics import Metrics
 from winit.server.settings import Settings, variable
 
@@ -295,6 +296,34 @@ def test_what_is_hung_up_on(frame: bytes | str, reason: str) -> None:
         assert dict(guard.refused) == {reason: 1}
         assert _frames(inside) == []
         assert guard.connections == 0
+
+    asyncio.run(work())
+
+
+def test_a_message_that_waited_while_the_line_was_closed_raises_nothing() -> None:
+    async def work() -> None:
+        gone = asyncio.Event()
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "websocket.send":
+                await gone.wait()
+                raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return {"type": "websocket.receive", "bytes": b"\x00" * 2000}
+
+        line = Line(receive, send, Settings(frame_bytes=1024), Counter())
+        waiting = asyncio.create_task(line.send({"type": "websocket.send", "bytes": b""}))
+        await line.receive()  # that of connecting
+        assert (await line.receive())["type"] == "websocket.disconnect"
+        gone.set()
+        await waiting
+        # From one that was not hung up on it is a fault.
+        other = Line(receive, send, Settings(), Counter())
+        with pytest.raises(RuntimeError):
+            await other.send({"type": "websocket.send", "bytes": b""})
+        line.end()
 
     asyncio.run(work())
 

@@ -170,21 +170,22 @@ def reset(lens: Lens) -> None:
 
 def _put(values: Declared, key_of: Callable[[str], str], *, anew: bool = False) -> None:
     """Set the widgets' entries to the values, where they differ; `anew` always."""
-    state = _state()
     for field in fields_of(type(values)):
         key, value = key_of(field.name), getattr(values, field.name)
         if isinstance(field.kind, Form):
             value, parameters, values_by_name = field.kind.parts(value)
             for parameter in parameters:
-                _set(state, parameter_key(key, value, parameter.name), values_by_name[parameter.name], anew)
+                put(parameter_key(key, value, parameter.name), values_by_name[parameter.name], anew=anew)
         elif isinstance(field.kind, Several):
             value = [field.kind.kind.write(item) for item in value]
         elif isinstance(field.kind, Widths):
             value = field.kind.write(value)
-        _set(state, key, value, anew)
+        put(key, value, anew=anew)
 
 
-def _set(state: MutableMapping[str, Any], key: str, value: Any, anew: bool) -> None:
+def put(key: str, value: Any, *, anew: bool = False) -> None:
+    """Set a widget's entry to a value, where it differs; `anew` always."""
+    state = _state()
     # Writing an equal value would send it to the browser and could overtake the visitor's hand. A 3.0 is no 3: a field
     # of whole numbers would not take it.
     if anew or key not in state or state[key] != value or type(state[key]) is not type(value):

@@ -297,8 +297,7 @@ def show_phase_diagram(page: Page) -> None:
         for field, value in (("sigma_w", 0), ("sigma_b", 1)):
             held = None if own is None or own[value] > 100 else float(f"{own[value]:.4g}")
             entry = f"phase:{field}"
-            if entry not in st.session_state or st.session_state[entry] != held:
-                st.session_state[entry] = held
+            address.put(entry, held)
             st.number_input(
                 "σ_w of the weights" if value == 0 else "σ_b of the biases",
                 min_value=0.0,
