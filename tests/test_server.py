@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks.visitor import Server, Visitor, serving, visit
@@ -300,7 +302,7 @@ def test_what_is_hung_up_on(frame: bytes | str, reason: str) -> None:
     asyncio.run(work())
 
 
-def test_a_message_that_waited_while_the_line_was_closed_raises_nothing() -> None:
+def test_a_message_that_waited_while_the_guard_hung_up_finds_nobody() -> None:
     async def work() -> None:
         gone = asyncio.Event()
 
@@ -308,24 +310,61 @@ def test_a_message_that_waited_while_the_line_was_closed_raises_nothing() -> Non
             if message["type"] == "websocket.send":
                 await gone.wait()
                 raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
+            if message["type"] == "websocket.accept":
+                raise RuntimeError("Expected ASGI message 'websocket.send' or 'websocket.close'.")
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(0.01)
             return {"type": "websocket.receive", "bytes": b"\x00" * 2000}
 
         line = Line(receive, send, Settings(frame_bytes=1024), Counter())
+        with pytest.raises(RuntimeError):  # this would be a fault of the program
+            await line.send({"type": "websocket.accept"})
         waiting = asyncio.create_task(line.send({"type": "websocket.send", "bytes": b""}))
         await line.receive()  # that of connecting
         assert (await line.receive())["type"] == "websocket.disconnect"
         gone.set()
-        await waiting
-        # From one that was not hung up on it is a fault.
-        other = Line(receive, send, Settings(), Counter())
-        with pytest.raises(RuntimeError):
-            await other.send({"type": "websocket.send", "bytes": b""})
+        with pytest.raises(OSError, match="closed"):  # to Starlette the sign of a visitor who left
+            await waiting
+        await line.send({"type": "websocket.send", "bytes": b""})  # from now on it goes nowhere
         line.end()
 
     asyncio.run(work())
+
+
+def test_a_line_that_uvicorn_closes_ends_who_is_sending_as_a_visitor_who_left() -> None:
+    ended: list[BaseException] = []
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            while True:  # it never looks whether anybody is there
+                await send({"type": "websocket.send", "bytes": b"0"})
+                await asyncio.sleep(0)
+        except BaseException as error:
+            ended.append(error)
+
+    async def work() -> None:
+        guard = Guard(inside, Settings(connections_per_address=10))
+        server = uvicorn.Server(
+            uvicorn.Config(guard, port=0, host="127.0.0.1", ws="websockets-sansio", ws_max_size=1024, lifespan="off")
+        )
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        for _ in range(5):
+            async with websockets.connect(f"ws://127.0.0.1:{port}/_stcore/stream") as visitor:
+                await visitor.send(b"0" * 2000)
+                async with asyncio.timeout(5):
+                    await visitor.wait_closed()
+        server.should_exit = True
+        await serving
+
+    asyncio.run(work())
+    assert len(ended) == 5
+    assert all(isinstance(error, OSError) for error in ended), ended
 
 
 def test_a_burst_is_slowed_loses_nothing_and_delays_nobody_else() -> None:

@@ -222,14 +222,20 @@ class Line:
         return self._last
 
     async def send(self, message: Message) -> None:
-        """Pass on what Streamlit sends, unless nobody is there any more."""
+        """Pass on what Streamlit sends, unless nobody is there any more.
+
+        A line that was closed in the middle (by uvicorn at a frame too large, or by the guard while the
+        message waited for its turn) is to ASGI an `OSError`, which ends Streamlit's sender quietly; uvicorn
+        calls it a `RuntimeError`, of which Streamlit writes a traceback.
+        """
         if self._hung_up:
             return
         try:
             await self._send(message)
-        except RuntimeError:  # it waited for the line to be free, and the line was closed meanwhile
-            if not self._hung_up:
+        except RuntimeError as error:
+            if message["type"] not in ("websocket.send", "websocket.close"):
                 raise
+            raise OSError("the line was closed") from error
 
     def end(self) -> None:
         """Read no more."""
