@@ -103,7 +103,7 @@ def _runs(process: int) -> bool:
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=lambda blow: blow.name)
 def test_helpers_leave_with_the_command_and_what_was_finished_is_kept(blow: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "runs.sqlite"
-    spec, knobs = Spec(dataset="moons", steps=800), CompareKnobs(seeds=50)
+    spec, knobs = Spec(dataset="moons", steps=300), CompareKnobs(seeds=50)
     _, _, _, *arguments = shlex.split(terminal_command(spec, knobs))  # python -m winit ...
     command = [sys.executable, "-c", COMMAND, *arguments]
 

@@ -70,6 +70,7 @@ def test_the_kernel_of_relu_is_that_of_design() -> None:
         assert correlation_map(phi, 1.7, c, 2**0.5, 0.0) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("text", ["tanh", "hardtanh", "gelu", "selu", "softsign", "sigmoid"])
 def test_covariances_are_those_of_scipy(text: str) -> None:
     phi, q, c = activation(text), 0.8, 0.4

@@ -462,6 +462,7 @@ def test_a_process_that_stands_still_is_replaced(tmp_path: Path) -> None:
     assert "process 1 ended (-9): another begins" in said
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_front_door(number: signal.Signals, server: Server, tmp_path: Path) -> None:
     async def work() -> None:

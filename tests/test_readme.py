@@ -30,6 +30,7 @@ def test_python_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert statuses == "('stalled', 'stalled')"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "example", [line for block in _blocks("bash") for line in block.strip().splitlines() if "-m winit" in line]
 )

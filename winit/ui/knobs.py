@@ -89,5 +89,6 @@ def _draw(field: Field, key: str, **options: Any) -> None:
             default=held,
             max_selections=kind.maximum,
             accept_new_options=True,
+            wrap=True,
             **common,
         )
