@@ -106,9 +106,22 @@ class Ensemble:
         """Return all members of ensembles of one shape together: the ensemble itself where it is one, else a copy."""
         return parts[0] if len(parts) == 1 else cls._with(parts, lambda tensors: torch.cat(list(tensors)))
 
-    def picked(self, rows: Sequence[int]) -> Ensemble:
-        """Return some of its members, copied."""
-        return self._with([self], lambda tensors: tensors[0][list(rows)])
+    def picked(self, rows: Sequence[int], dtype: torch.dtype | None = None) -> Ensemble:
+        """Return some of its members, copied, in another precision where one is given."""
+        return self._with([self], lambda tensors: tensors[0][list(rows)].to(dtype or self.dtype))
+
+    def take(self, other: Ensemble, rows: Sequence[int]) -> None:
+        """Write some members of another ensemble of this shape over those of this one, which are as many."""
+        are_neighbours = len(rows) == rows[-1] - rows[0] + 1
+        chosen = slice(rows[0], rows[-1] + 1) if are_neighbours else list(rows)
+        for here, there in zip(self._tensors(), other._tensors(), strict=True):
+            here.copy_(there[chosen])
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """Yield all that it consists of, (members, ...) each."""
+        yield from (*self.weights, *self.biases, *self.branches)
+        for norm in self.norms:
+            yield from (norm.gain, norm.shift, norm.mean, norm.variance)
 
     @classmethod
     def _with(cls, parts: Sequence[Ensemble], make: Callable[[Sequence[Tensor]], Tensor]) -> Ensemble:

@@ -178,37 +178,43 @@ def dead_and_saturated(phi: Activation, z: Tensor, a: Tensor) -> tuple[Array, Ar
     return dead, np.array([np.count_nonzero(row) / row.size for row in is_flat])
 
 
-@torch.inference_mode()
-def measure(
-    ensemble: Ensemble, inputs: Tensor, targets: Tensor, loss: Loss, before: Sequence[Tensor] | None = None
-) -> LayerStatistics:
-    """Return what flows through the hidden layers of an ensemble.
+class Probe:
+    """Looks at some members of an ensemble, in double precision, again and again in the same memory."""
 
-    `inputs` (features, samples) and `targets` are shared by all members; `before` are the weights of the hidden
-    layers before the last update, (members, fan_out, fan_in) each.
-    """
-    double = ensemble.to(torch.float64)
-    samples = inputs.shape[1]
-    workspace = Workspace(double, samples, learned="none")
-    outputs = workspace.forward(inputs.double().expand(double.members, *inputs.shape))
-    workspace.backward(loss.value_and_gradient(outputs, targets)[1])
+    def __init__(self, ensemble: Ensemble, rows: Sequence[int], inputs: Tensor, targets: Tensor, loss: Loss) -> None:
+        """Make a probe of the members `rows`; `inputs` (features, samples) and `targets` are shared by all of them."""
+        self._rows, self._targets, self._loss = rows, targets, loss
+        self._double = ensemble.picked(rows, torch.float64)
+        self._inputs = inputs.double().expand(len(rows), *inputs.shape)
+        self._workspace = Workspace(self._double, inputs.shape[1], learned="none")
 
-    def shares(z: Tensor, a: Tensor) -> Array:
-        return np.stack(dead_and_saturated(double.activation, z, a), axis=1)
+    @torch.inference_mode()
+    def measure(self, ensemble: Ensemble, before: Sequence[Tensor] | None = None) -> LayerStatistics:
+        """Return what flows through the hidden layers of the members now.
 
-    dead, saturated = np.moveaxis(_by_layer(shares, workspace.pre_activations, workspace.activations), 2, 0)
-    weights = double.weights[:-1]
-    if before is None:
-        ratio = np.full((double.members, len(weights)), np.nan)
-    else:
-        with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 have no ratio
-            ratio = np.log10(_by_layer(_change, weights, before))
-    return LayerStatistics(
-        _spread(weights),
-        _spread(workspace.activations),
-        _spread(workspace.gradients),
-        dead,
-        saturated,
-        _by_layer(_effective_rank, workspace.activations),
-        ratio,
-    )
+        `before` are the weights of the hidden layers before the last update, (members, fan_out, fan_in) each, of all
+        members of the ensemble.
+        """
+        double, workspace = self._double, self._workspace
+        double.take(ensemble, self._rows)
+        workspace.backward(self._loss.value_and_gradient(workspace.forward(self._inputs), self._targets)[1])
+
+        def shares(z: Tensor, a: Tensor) -> Array:
+            return np.stack(dead_and_saturated(double.activation, z, a), axis=1)
+
+        dead, saturated = np.moveaxis(_by_layer(shares, workspace.pre_activations, workspace.activations), 2, 0)
+        weights = double.weights[:-1]
+        if before is None:
+            ratio = np.full((double.members, len(weights)), np.nan)
+        else:
+            with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 have no ratio
+                ratio = np.log10(_by_layer(_change, weights, [weight[list(self._rows)] for weight in before]))
+        return LayerStatistics(
+            _spread(weights),
+            _spread(workspace.activations),
+            _spread(workspace.gradients),
+            dead,
+            saturated,
+            _by_layer(_effective_rank, workspace.activations),
+            ratio,
+        )

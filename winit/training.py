@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from itertools import pairwise
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from winit.optimizers import OPTIMIZERS, SCHEDULES, clip_
 from winit.queueing import POOL, WORKERS
 from winit.seeds import generator
 from winit.spec import Spec
-from winit.statistics import LayerStatistics
+from winit.statistics import LayerStatistics, Probe
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -38,7 +39,8 @@ T = TypeVar("T")
 STATUSES = ("learned", "learning", "stalled", "worse", "diverged")
 """What became of a run, from best to worst."""
 
-_CHUNK = 128  # samples of one evaluation pass: its numbers stay in the cache, its products among the small ones
+_PIECE = 512  # samples of one evaluation pass at most, and fewer where that keeps its products among the small ones:
+_SMALL_WIDTH, _SMALL_PRODUCT = 100, 1_000_000  # up to so many multiplications NumPy's BLAS is faster
 _STEPS = 25  # whose batches are drawn at once, or fewer, of so many sample numbers:
 _DRAWN = 400_000
 _LOSSES = 1000  # steps whose losses are kept before they are looked at
@@ -154,6 +156,31 @@ def _samples(data: Data, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return torch.tensor(data.train_x, dtype=dtype), loss_of(data).targets(data.train_y, dtype)[0].T
 
 
+Part = Literal["curve", "train", "test"]
+"""Of a data set: what the curves are measured on, the whole training part, and the test part."""
+
+
+def _part(data: Data, part: Part) -> tuple[datasets.Features, datasets.Targets]:
+    """Return the inputs (samples, features) and targets of a part."""
+    if part == "test":
+        return data.test_x, data.test_y
+    few = slice(data.evaluation_samples if part == "curve" else None)
+    return data.train_x[few], data.train_y[few]
+
+
+@lru_cache(maxsize=32)
+def _pieces(data: Data, part: Part, width: int, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """Return a part in nearly equal pieces: inputs (1, features, samples) and targets for all networks of a width."""
+    x, y = _part(data, part)
+    most = min(_PIECE, _SMALL_PRODUCT // width**2) if width < _SMALL_WIDTH else _PIECE
+    count = math.ceil(len(x) / most)
+    ends = [len(x) * number // count for number in range(count + 1)]
+    return [
+        (torch.tensor(x[first:end], dtype=dtype).T.unsqueeze(0), loss_of(data).targets(y[first:end], dtype))
+        for first, end in pairwise(ends)
+    ]
+
+
 class _Batches:
     """Each member's batches: its own seed's permutations of the training part, one after the other.
 
@@ -227,6 +254,8 @@ class Group:
         self._workspace: Workspace | None = None
         self._evaluation: dict[int, Workspace] = {}
         """By the number of samples of a pass."""
+        self._probes: dict[tuple[int, ...], Probe] = {}
+        """By the members that are looked at."""
         rates = torch.tensor([member.learning_rate for member in self.members], dtype=torch.float64)
         self.optimizer = OPTIMIZERS[spec.optimizer](self.ensemble.packed, None, rates, spec.weight_decay)
         self.schedule = SCHEDULES[spec.schedule]
@@ -271,31 +300,41 @@ class Group:
         self.step += 1
 
     @torch.inference_mode()
-    def evaluate(self, x: datasets.Features, y: datasets.Targets) -> tuple[Array, Array]:
-        """Return the mean loss and the accuracy (of a regression R^2) of every member, (members,) each."""
+    def evaluate(self, part: Part) -> tuple[Array, Array]:
+        """Return the mean loss and the accuracy (of a regression R^2) of every member on a part, (members,) each."""
         torch.set_flush_denormal(True)
-        loss = torch.zeros(len(self.members), dtype=torch.float64)
-        hits = torch.zeros(len(self.members), dtype=torch.float64)
-        for first in range(0, len(x), _CHUNK):
-            inputs = torch.tensor(x[first : first + _CHUNK], dtype=self.ensemble.dtype).T
-            targets = self.loss.targets(y[first : first + _CHUNK], self.ensemble.dtype)
-            samples = inputs.shape[1]
+        count = len(self.members)
+        loss, hits = torch.zeros(2, count, dtype=torch.float64)
+        for inputs, targets in _pieces(self.data, part, max(self.spec.widths), self.ensemble.dtype):
+            samples = inputs.shape[2]
             if samples not in self._evaluation:
                 self._evaluation[samples] = Workspace(self.ensemble, samples, is_training=False, is_lean=True)
-            outputs = self._evaluation[samples].forward(inputs.expand(len(self.members), -1, -1))
+            outputs = self._evaluation[samples].forward(inputs.expand(count, -1, -1))
             if self.data.is_classification:
                 hits += (outputs.max(dim=1, keepdim=True).indices == targets).sum(dim=(1, 2))
-            loss += self.loss.value_and_gradient(outputs, targets)[0].double() * samples
-        means: Array = (loss / len(x)).numpy()
+            loss += self.loss.value(outputs, targets).double() * samples
+        y = _part(self.data, part)[1]
+        means: Array = (loss / len(y)).numpy()
         if self.data.is_classification:
-            return means, np.where(np.isfinite(means), (hits / len(x)).numpy(), np.nan)
+            return means, np.where(np.isfinite(means), (hits / len(y)).numpy(), np.nan)
         variance = float(np.var(y.astype(np.float64), axis=0).mean())
         # Of targets that do not vary there is nothing to explain.
         return means, np.where(np.isfinite(means) & (variance > 0), 1 - means / (variance or 1.0), np.nan)
 
+    def measure_layers(self, rows: Sequence[int]) -> LayerStatistics:
+        """Return what flows through the hidden layers of some members now, by their numbers in ascending order."""
+        key = tuple(rows)
+        if key not in self._probes:
+            data, few = self.data, slice(min(statistics.SAMPLES, self.data.evaluation_samples))
+            inputs = torch.tensor(data.train_x[few], dtype=torch.float64).T
+            targets = self.loss.targets(data.train_y[few], torch.float64)
+            self._probes[key] = Probe(self.ensemble, key, inputs, targets, self.loss)
+        return self._probes[key].measure(self.ensemble, self.before)
+
     def rest(self) -> None:
         """Let go of all memory but what is learned and what the optimizer keeps, until it is needed again."""
         self._evaluation.clear()
+        self._probes.clear()
         self._workspace = self.before = None
         self.optimizer.follow(None)
 
@@ -354,7 +393,6 @@ class Training(Iterator[Snapshot]):
         """How many work at once."""
         self._layer_statistics = layer_statistics
         self._seconds_per_step = 0.0
-        self._evaluation = min(datasets.EVALUATION_LIMIT, len(data.train_x))
 
     @property
     def step(self) -> int:
@@ -388,14 +426,13 @@ class Training(Iterator[Snapshot]):
         if self.is_finished:
             raise StopIteration
         target = self.schedule[len(self.snapshots)]
-        data, few = self.data, slice(self._evaluation)
 
         def advance(group: Group) -> tuple[Array, Array, Array]:
             group.run(target, keep_before=self._layer_statistics)
-            loss, accuracy = group.evaluate(data.train_x[few], data.train_y[few])
+            loss, accuracy = group.evaluate("curve")
             if target == self.spec.steps:  # no batch follows that would tell
                 group.diverged_at = _diverged(group.diverged_at, loss, target)
-            return loss, accuracy, group.evaluate(data.test_x, data.test_y)[1]
+            return loss, accuracy, group.evaluate("test")[1]
 
         loss, accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self.of_each(advance), strict=True))
         snapshot = Snapshot(target, loss, accuracy, test_accuracy, self._diverged_at, None)
@@ -453,7 +490,7 @@ class Training(Iterator[Snapshot]):
         data, snapshots = self.data, self.snapshots
 
         def end(group: Group) -> tuple[Array, Array, Array]:
-            return *group.evaluate(data.train_x, data.train_y), group.evaluate(data.test_x, data.test_y)[1]
+            return *group.evaluate("train"), group.evaluate("test")[1]
 
         loss, train_accuracy, test_accuracy = (np.concatenate(parts) for parts in zip(*self.of_each(end), strict=True))
         diverged_at = _diverged(self._diverged_at, loss, self.step)
@@ -477,19 +514,10 @@ class Training(Iterator[Snapshot]):
 
     def measure_layers(self, rows: Sequence[int] | None = None) -> LayerStatistics:
         """Return what flows through the hidden layers now, of all members or of some, by their numbers."""
-        samples = min(statistics.SAMPLES, self._evaluation)
-        inputs = torch.tensor(self.data.train_x[:samples], dtype=torch.float64).T
-        targets = self.groups[0].loss.targets(self.data.train_y[:samples], torch.float64)
 
         def of(group: Group) -> LayerStatistics | None:
-            ensemble, before = group.ensemble, group.before
-            if rows is not None:
-                here = self._in_group(group, rows)
-                if not here:
-                    return None
-                ensemble = ensemble.picked(here)
-                before = before and [weight[here] for weight in before]
-            return statistics.measure(ensemble, inputs, targets, group.loss, before)
+            here = range(len(group.members)) if rows is None else self._in_group(group, rows)
+            return group.measure_layers(here) if here else None
 
         return LayerStatistics.joined([found for found in self.of_each(of) if found is not None])
 
