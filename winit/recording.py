@@ -163,7 +163,7 @@ class Recording:
         self.made = first
         """Frames before the next one."""
         members = [Member(name, seed, spec.learning_rate) for name in self.initializers for seed in self.seeds]
-        self.training = Training(spec, members, every=self.steps[first:])
+        self.training = Training(spec, members, every=self.steps[first:], keeps_answers=self._is_of_test_part)
         self.data: Data = self.training.data
         self._heads = [number * len(self.seeds) for number in range(len(self.initializers))]
         self._histogram_layers = evenly(spec.depth, HISTOGRAM_LAYERS)
@@ -229,9 +229,14 @@ class Recording:
 
     def _inputs(self) -> NDArray[np.float32]:
         """Return the inputs (samples, features) for which predictions are recorded."""
-        if self.view in ("regions", "heat_map"):
-            return plane(self.data, SURFACE_POINTS)[2]
-        return line(self.data, CURVE_POINTS) if self.view == "curves" else self.data.test_x
+        if self._is_of_test_part:
+            return self.data.test_x
+        return line(self.data, CURVE_POINTS) if self.view == "curves" else plane(self.data, SURFACE_POINTS)[2]
+
+    @property
+    def _is_of_test_part(self) -> bool:
+        """Whether predictions are recorded for the samples of the test part."""
+        return self.view in ("board", "confusion", "scatter")
 
     @property
     def view(self) -> str:
@@ -279,6 +284,9 @@ class Recording:
             outputs = workspace.forward(inputs)
             neurons = self._neurons([workspace.activations[layer] for layer in self._neuron_layers])
             answers = self.outputs(self._points) if self.takes_mean else self._answers(outputs)
+        elif self._is_of_test_part:  # which was just evaluated
+            outputs = self.training.test_outputs()
+            answers = self._answers(outputs if self.takes_mean else outputs[self._heads])
         else:
             answers = self.outputs(self._points)
         finite = torch.isfinite(answers).all(dim=2).all(dim=1)

@@ -235,8 +235,13 @@ class _Batches:
 class Group:
     """Members that train together in one thread: their buffers are sized to its cache, and nobody else touches them."""
 
-    def __init__(self, spec: Spec, members: Sequence[Member], data: Data, dtype: torch.dtype) -> None:
+    def __init__(
+        self, spec: Spec, members: Sequence[Member], data: Data, dtype: torch.dtype, *, keeps_answers: bool = False
+    ) -> None:
         self.spec, self.members, self.data = spec, tuple(members), data
+        self._keeps_answers = keeps_answers
+        self.answers: list[Tensor] = []
+        """Where they are kept: outputs (members, outputs, samples) when the test part was last evaluated, by pieces."""
         self.step = 0
         self.ensemble: Ensemble = initialize(spec, self.members, dtype)
         if spec.normalization == "batch":
@@ -305,11 +310,16 @@ class Group:
         torch.set_flush_denormal(True)
         count = len(self.members)
         loss, hits = torch.zeros(2, count, dtype=torch.float64)
+        is_kept = self._keeps_answers and part == "test"
+        if is_kept:
+            self.answers.clear()
         for inputs, targets in _pieces(self.data, part, max(self.spec.widths), self.ensemble.dtype):
             samples = inputs.shape[2]
             if samples not in self._evaluation:
                 self._evaluation[samples] = Workspace(self.ensemble, samples, is_training=False, is_lean=True)
             outputs = self._evaluation[samples].forward(inputs.expand(count, -1, -1))
+            if is_kept:
+                self.answers.append(outputs.clone())
             if self.data.is_classification:
                 hits += (outputs.max(dim=1, keepdim=True).indices == targets).sum(dim=(1, 2))
             loss += self.loss.value(outputs, targets).double() * samples
@@ -335,6 +345,7 @@ class Group:
         """Let go of all memory but what is learned and what the optimizer keeps, until it is needed again."""
         self._evaluation.clear()
         self._probes.clear()
+        self.answers.clear()
         self._workspace = self.before = None
         self.optimizer.follow(None)
 
@@ -362,8 +373,8 @@ class Training(Iterator[Snapshot]):
 
     `members` share the spec but for initializer, seed and learning rate; they train in groups, on `workers` threads
     (all cores by default), and no number depends on how. `every` is that of `recorded_steps`, `layer_statistics` adds
-    what flows through the layers. `data` replaces the spec's data set, `dtype` the precision. Raises `BadInput`
-    where nothing can be trained: see `Spec.require_training`.
+    what flows through the layers, `keeps_answers` is for `test_outputs`. `data` replaces the spec's data set, `dtype`
+    the precision. Raises `BadInput` where nothing can be trained: see `Spec.require_training`.
     """
 
     def __init__(
@@ -373,6 +384,7 @@ class Training(Iterator[Snapshot]):
         *,
         every: int | Sequence[int] | None = None,
         layer_statistics: bool = False,
+        keeps_answers: bool = False,
         data: Data | None = None,
         dtype: torch.dtype = torch.float32,
         workers: int = WORKERS,
@@ -386,7 +398,7 @@ class Training(Iterator[Snapshot]):
         self.schedule = recorded_steps(spec.steps, every)
         size = group_size(spec, len(self.members), workers)
         chunks = [self.members[first : first + size] for first in range(0, len(self.members), size)]
-        self.groups = [Group(spec, chunk, data, dtype) for chunk in chunks]
+        self.groups = [Group(spec, chunk, data, dtype, keeps_answers=keeps_answers) for chunk in chunks]
         self.snapshots: list[Snapshot] = []
         """All snapshots so far, without their layer statistics."""
         self.threads = min(workers, len(self.groups))
@@ -474,6 +486,13 @@ class Training(Iterator[Snapshot]):
         return torch.cat(
             [group.ensemble.outputs(torch.tensor(x, dtype=group.ensemble.dtype).T) for group in self.groups]
         )
+
+    def test_outputs(self) -> Tensor:
+        """Return each member's outputs on the test part, (members, outputs, samples), as at the last snapshot.
+
+        Only where the training keeps its answers, and only until it rests.
+        """
+        return torch.cat([torch.cat(group.answers, dim=2) for group in self.groups])
 
     def predictions(self, x: datasets.Features) -> Array:
         """Return each member's prediction of a regression's first target, (members, samples)."""
