@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -40,7 +39,8 @@ STATUSES = ("learned", "learning", "stalled", "worse", "diverged")
 """What became of a run, from best to worst."""
 
 _PIECE = 512  # samples of one evaluation pass at most, and fewer where that keeps its products among the small ones:
-_SMALL_WIDTH, _SMALL_PRODUCT = 100, 1_000_000  # up to so many multiplications NumPy's BLAS is faster
+_SMALL_WIDTH, _SMALL_PRODUCT = 100, 1_000_000  # up to so many multiplications NumPy's BLAS is faster,
+_LINE = 32  # and with rows that begin at whole lines of the cache
 _STEPS = 25  # whose batches are drawn at once, or fewer, of so many sample numbers:
 _DRAWN = 400_000
 _LOSSES = 1000  # steps whose losses are kept before they are looked at
@@ -170,14 +170,17 @@ def _part(data: Data, part: Part) -> tuple[datasets.Features, datasets.Targets]:
 
 @lru_cache(maxsize=32)
 def _pieces(data: Data, part: Part, width: int, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Return a part in nearly equal pieces: inputs (1, features, samples) and targets for all networks of a width."""
+    """Return a part in pieces: inputs (1, features, samples) and targets for all networks of a width."""
     x, y = _part(data, part)
-    most = min(_PIECE, _SMALL_PRODUCT // width**2) if width < _SMALL_WIDTH else _PIECE
-    count = math.ceil(len(x) / most)
-    ends = [len(x) * number // count for number in range(count + 1)]
+    size = _PIECE
+    if width < _SMALL_WIDTH:
+        size = min(size, max(_LINE, _SMALL_PRODUCT // width**2 // _LINE * _LINE))
     return [
-        (torch.tensor(x[first:end], dtype=dtype).T.unsqueeze(0), loss_of(data).targets(y[first:end], dtype))
-        for first, end in pairwise(ends)
+        (
+            torch.tensor(x[first : first + size], dtype=dtype).T.unsqueeze(0),
+            loss_of(data).targets(y[first : first + size], dtype),
+        )
+        for first in range(0, len(x), size)
     ]
 
 
