@@ -619,7 +619,7 @@ def test_a_run_whose_loss_overflows_outside_the_evaluation_subset_gives_a_reason
             capsys,
             *("train", "--depth", "1", "--width", "4", "--steps", "1", "--batch-size", "1", "--seeds", "4"),
             *("--activation", "identity", "--learning-rate", "0"),
-            *("--initializer", f"random_normal(stddev={10 ** (17.2 + 0.02 * number):.6g})"),
+            *("--initializer", f"random_normal(stddev={10 ** (17.95 + 0.02 * number):.6g})"),
         )
         _hold_members(found)
         overflown += sum(m["loss"][-1] is not None and m["final"]["loss"] is None for m in found["members"])

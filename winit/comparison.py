@@ -22,7 +22,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from winit.datasets import DATASETS, Measure
 from winit.fields import BadInput
@@ -372,6 +372,8 @@ def _interval(values: Array, statistic: Callable[..., Array]) -> tuple[float, fl
 
     Not scipy's default (BCa), which is not defined where resamples are equal.
     """
+    from scipy import stats  # nearly a second to import
+
     found = stats.bootstrap(
         (values,), statistic, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval

@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import datasets as sklearn_datasets
-from sklearn.model_selection import train_test_split
 
 from winit.seeds import generator
 
@@ -174,6 +172,13 @@ class Dataset:
         return R_SQUARED if self.is_regression else ACCURACY
 
 
+def _sklearn() -> Any:
+    """Return `sklearn.datasets`: with scipy.stats and pandas it takes a second and a half, for who loads a table."""
+    from sklearn import datasets
+
+    return datasets
+
+
 def _spirals(samples: int, noise: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Two interleaved spirals of one and three quarter turns, as in TensorFlow Playground."""
     rng = np.random.default_rng(seed)
@@ -220,7 +225,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_digits (UCI Optical Recognition of Handwritten Digits, test part)",
         64,
         10,
-        lambda: sklearn_datasets.load_digits(return_X_y=True),
+        lambda: _sklearn().load_digits(return_X_y=True),
         360,
         "board",
     ),
@@ -231,7 +236,7 @@ _RECORDS = (
         f"{_SKLEARN}.make_moons, noise 0.15",
         2,
         2,
-        lambda: sklearn_datasets.make_moons(1000, noise=0.15, random_state=0),
+        lambda: _sklearn().make_moons(1000, noise=0.15, random_state=0),
         200,
         "regions",
     ),
@@ -242,7 +247,7 @@ _RECORDS = (
         f"{_SKLEARN}.make_circles, noise 0.08",
         2,
         2,
-        lambda: sklearn_datasets.make_circles(1000, noise=0.08, factor=0.5, random_state=0),
+        lambda: _sklearn().make_circles(1000, noise=0.08, factor=0.5, random_state=0),
         200,
         "regions",
     ),
@@ -275,7 +280,7 @@ _RECORDS = (
         f"{_SKLEARN}.make_blobs",
         2,
         3,
-        lambda: sklearn_datasets.make_blobs(1000, centers=3, cluster_std=1.5, random_state=3),
+        lambda: _sklearn().make_blobs(1000, centers=3, cluster_std=1.5, random_state=3),
         200,
         "regions",
     ),
@@ -286,7 +291,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_wine (UCI Wine)",
         13,
         3,
-        lambda: sklearn_datasets.load_wine(return_X_y=True),
+        lambda: _sklearn().load_wine(return_X_y=True),
         36,
         "confusion",
         class_names=("cultivar 1", "cultivar 2", "cultivar 3"),
@@ -298,7 +303,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_breast_cancer (UCI Breast Cancer Wisconsin, Diagnostic)",
         30,
         2,
-        lambda: sklearn_datasets.load_breast_cancer(return_X_y=True),
+        lambda: _sklearn().load_breast_cancer(return_X_y=True),
         114,
         "confusion",
         class_names=("malignant", "benign"),
@@ -334,7 +339,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_diabetes (Efron et al. 2004, Least Angle Regression)",
         10,
         1,
-        lambda: sklearn_datasets.load_diabetes(return_X_y=True, scaled=False),
+        lambda: _sklearn().load_diabetes(return_X_y=True, scaled=False),
         88,
         "scatter",
         is_regression=True,
@@ -371,6 +376,8 @@ def load(name: str) -> Data:
     record = DATASETS[name]
     if record.build is None:
         raise ValueError(f"{name} has no labels")
+    from sklearn.model_selection import train_test_split
+
     x, y = record.build()
     # Split 1 keeps every pixel that varies at all varying in the training part of digits.
     train_x, test_x, train_y, test_y = train_test_split(

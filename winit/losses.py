@@ -48,7 +48,9 @@ def _log_likelihood(outputs: Tensor, targets: Tensor) -> Tensor:
         torch.ops.aten._log_softmax.out(outputs, 1, False, out=outputs)
     else:
         outputs.copy_(torch.log_softmax(outputs, dim=1))
-    return outputs.gather(1, targets.expand(members, 1, samples)).sum(dim=2).view(members).div_(-samples)
+    likelihoods = outputs.gather(1, targets.expand(members, 1, samples))
+    # In double precision no sum overflows where its terms do not.
+    return likelihoods.sum(dim=2, dtype=torch.float64).view(members).div_(-samples).to(outputs.dtype)
 
 
 def _share_too_much(log_shares: Tensor, targets: Tensor) -> Tensor:
