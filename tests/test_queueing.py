@@ -119,6 +119,31 @@ def test_who_had_their_piece_should_stop_where_a_slice_waits() -> None:
     crowd_of_slices.goes()
 
 
+def test_a_trifle_waits_for_nobody_and_is_told(works: list[Work]) -> None:
+    _HERE.visitor = "host"
+    with turn():
+        _HERE.visitor = "other"
+        with turn(queueing.TRIFLE / 2):
+            assert crowd().slices == 0
+        with pytest.raises(ZeroDivisionError), turn(0.0):
+            _ = 1 / 0
+    assert [(work.kind, work.cost, work.waited) for work in works[-3:-1]] == [
+        ("slice", queueing.TRIFLE / 2, 0.0),
+        ("slice", 0.0, 0.0),
+    ]
+    assert [work.outcome for work in works[-3:]] == ["done", "failed", "done"]
+    waiting = _Crowd()
+    with turn():
+        waiting.comes("a", lambda serve: _with_turn(queueing.TRIFLE, serve))  # no trifle any more
+        assert crowd().slices == 1
+    assert waiting.goes() == ["a"]
+
+
+def _with_turn(cost: float, serve: Callable[[], None]) -> None:
+    with turn(cost):
+        serve()
+
+
 def test_one_at_a_time() -> None:
     inside, most, total = 0, 0, 0
 

@@ -25,6 +25,27 @@ def _measured(spec: Spec, steps: int = 0) -> tuple[Training, statistics.LayerSta
     return training, snapshot.layers
 
 
+@pytest.mark.parametrize(("normalization", "residual"), [("none", "off"), ("batch", "plain"), ("rms", "zero")])
+@pytest.mark.parametrize("rows", [None, [1], [0, 2]])
+def test_a_probe_that_looks_again_sees_what_a_new_one_sees(
+    normalization: str, residual: str, rows: list[int] | None
+) -> None:
+    members = [*MEMBERS, Member("glorot_uniform", 2, 0.1)]
+    spec = Spec(depth=4, width=12, steps=6, normalization=normalization, residual=residual)
+    training = Training(spec, members, every=1, layer_statistics=True)
+    for _ in range(4):
+        next(training)
+        again = training.measure_layers(rows)
+        for group in training.groups:
+            group._probes.clear()
+        fresh = training.measure_layers(rows)
+        for name in ("dead_fraction", "saturated_fraction", "effective_rank", "update_ratio_log10"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(fresh, name))
+        for name in ("weights", "activations", "gradients"):
+            for part in vars(getattr(fresh, name)):
+                np.testing.assert_array_equal(getattr(getattr(again, name), part), getattr(getattr(fresh, name), part))
+
+
 @pytest.mark.parametrize("phi", ["relu", "tanh", "gelu"])
 @pytest.mark.parametrize("normalization", ["none", "layer"])
 def test_spreads_are_those_of_numpy(phi: str, normalization: str) -> None:

@@ -591,6 +591,15 @@ def test_progress_counts_and_ends_at_one() -> None:
     assert progress.sentence.startswith("18 of 18 runs, ")
 
 
+def test_no_further_piece_is_begun_where_it_is_enough() -> None:
+    sweep = Sweep(Spec(depth=2, width=16, steps=2000, dataset="moons"), CompareKnobs(initializers=(), seeds=2))
+    begin = time.monotonic()
+    first = sweep.advance(60, lambda: True)
+    second = sweep.advance(60, lambda: True)
+    assert time.monotonic() - begin < 30
+    assert first.share < second.share < 1
+
+
 def test_a_slice_is_short_where_recorded_steps_are_far_apart() -> None:
     """The first group of a deep network needs seconds to its second recorded step after the early ones."""
     spec = Spec(depth=20, width=128, steps=20_000)

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -62,7 +62,7 @@ class Crew(Sweep):
     def _running(self) -> int:
         return super()._running + sum(helper.steps for helper in self._helpers)
 
-    def advance(self, seconds: float) -> Progress:
+    def advance(self, seconds: float, is_enough: Callable[[], bool] = lambda: False) -> Progress:
         """Listen to the helpers for about `seconds`; where none is left, train what is missing."""
         end = time.monotonic() + seconds
         if self._begun is None:
@@ -72,7 +72,9 @@ class Crew(Sweep):
             heard = wait([helper.line for helper in self._helpers], max(0.0, end - time.monotonic()))
             for helper in [helper for helper in self._helpers if helper.line in heard]:
                 self._hear(helper)
-        return self.progress if self._helpers or self.is_finished else super().advance(end - time.monotonic())
+        if self._helpers or self.is_finished:
+            return self.progress
+        return super().advance(end - time.monotonic(), is_enough)
 
     def _hire(self) -> None:
         missing = [member for member in self._order if member not in self._found]

@@ -66,6 +66,9 @@ SLICE = 0.15
 PIECE = 0.05
 """Seconds after which a slice that can stop should, where another waits."""
 
+TRIFLE = 0.02
+"""Expected seconds of a whole computation below which it waits for nobody: no more than drawing what it makes."""
+
 _LOOK = 0.1  # seconds between two looks at whether a waiting visitor has left
 _JOB_PATIENCE = 1.0  # seconds after which a job's slice goes before others: a crowd must not stop it for good
 _SILENCE = 3.0  # seconds without a question after which a place in the queue holds up nobody
@@ -167,10 +170,10 @@ def is_long_enough() -> bool:
 def turn(cost: float | None = None) -> Iterator[None]:
     """Wait for the turn of a slice, and hold it for the duration of the block.
 
-    `cost` is the price in seconds of the computation that it belongs to. Raises what the caller's
-    checkpoint raises where the visitor leaves meanwhile.
+    `cost` is the price in seconds of the computation that it belongs to; a trifle waits for nobody. Raises what
+    the caller's checkpoint raises where the visitor leaves meanwhile.
     """
-    with _turn(_identify(), None, cost):
+    with _trifle(_identify(), cost) if cost is not None and cost < TRIFLE else _turn(_identify(), None, cost):
         yield
 
 
@@ -234,20 +237,48 @@ def leave(visitor: Hashable) -> None:
 
 
 @contextmanager
+def _trifle(caller: Caller, cost: float) -> Iterator[None]:
+    began = time.monotonic()
+    with _told(caller, "slice", cost, lambda: (began, began)):
+        yield
+
+
+@contextmanager
 def _turn(caller: Caller, place: Place | None, cost: float | None) -> Iterator[None]:
     global _at_work
     ticket = _Ticket(caller, time.monotonic(), place)
-    outcome = "stopped"
-    with _condition:
-        _waiting.append(ticket)
-    try:
-        while ticket.began is None:
+    with _told(caller, "slice" if place is None else "job", cost, lambda: (ticket.arrived, ticket.began)):
+        with _condition:
+            _waiting.append(ticket)
+        try:
+            while ticket.began is None:
+                with _condition:
+                    if _condition.wait_for(lambda: _next() is ticket, _LOOK):
+                        _at_work, ticket.began = ticket, time.monotonic()
+                        _waiting.remove(ticket)
+                if ticket.began is None:
+                    caller.checkpoint()
+            yield
+        finally:
             with _condition:
-                if _condition.wait_for(lambda: _next() is ticket, _LOOK):
-                    _at_work, ticket.began = ticket, time.monotonic()
+                if _at_work is ticket:
+                    _at_work = None
+                    _last_turn[caller.visitor] = next(_numbers)
+                    _last_turn.move_to_end(caller.visitor)
+                    while len(_last_turn) > _REMEMBERED:
+                        _last_turn.popitem(last=False)
+                else:
                     _waiting.remove(ticket)
-            if ticket.began is None:
-                caller.checkpoint()
+                _condition.notify_all()
+
+
+@contextmanager
+def _told(
+    caller: Caller, kind: str, cost: float | None, times: Callable[[], tuple[float, float | None]]
+) -> Iterator[None]:
+    """Tell the log and the watchers of a turn when it ends; `times` are those of its arrival and of its beginning."""
+    outcome = "stopped"
+    try:
         yield
         outcome = "done"
     except Exception:
@@ -255,19 +286,9 @@ def _turn(caller: Caller, place: Place | None, cost: float | None) -> Iterator[N
         raise
     finally:
         ended = time.monotonic()
-        with _condition:
-            if _at_work is ticket:
-                _at_work = None
-                _last_turn[caller.visitor] = next(_numbers)
-                _last_turn.move_to_end(caller.visitor)
-                while len(_last_turn) > _REMEMBERED:
-                    _last_turn.popitem(last=False)
-            else:
-                _waiting.remove(ticket)
-            _condition.notify_all()
-        start = ended if ticket.began is None else ticket.began
-        kind = "slice" if place is None else "job"
-        work = Work(caller.lens, kind, cost, start - ticket.arrived, ended - start, outcome)
+        arrived, began = times()
+        start = ended if began is None else began
+        work = Work(caller.lens, kind, cost, start - arrived, ended - start, outcome)
         _LOG.info("%s", work.sentence)
         for watcher in _watchers:
             watcher(work)

@@ -203,12 +203,15 @@ class Recording:
                 break
             frames.append(self._frame(next(self.training)))
             self.made += 1
-        self.training.rest()  # many wait for long: a page each, paused or forgotten
         return frames
 
     def reach(self, seconds: float) -> bool:
         """Train for about `seconds` towards the next frame's step; return whether it is reached."""
         return self.training.reach(time.monotonic() + seconds, keep_before=True)
+
+    def rest(self) -> None:
+        """Let go of memory that is needed only while frames are made: many wait for long, paused or forgotten."""
+        self.training.rest()
 
     def layers(self) -> LayerStatistics:
         """Return what flows through the hidden layers of the first seed of each initializer now."""

@@ -15,7 +15,7 @@ the store. A sweep may be left at any time: what is finished is kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 
 SLICE = 0.3
 """Seconds of training between two looks at a sweep."""
+
+_PIECE = 0.05  # seconds of training, after which a sweep asks whether it is enough
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,11 @@ class Sweep(Iterator[Progress]):
             raise StopIteration
         return self.advance(SLICE)
 
-    def advance(self, seconds: float) -> Progress:
-        """Train for about `seconds`, in pieces that stop in between the recorded steps where those are far apart."""
+    def advance(self, seconds: float, is_enough: Callable[[], bool] = lambda: False) -> Progress:
+        """Train for about `seconds`, in pieces that stop in between the recorded steps where those are far apart.
+
+        No further piece is begun where it `is_enough`.
+        """
         end = time.monotonic() + seconds
         if self._begun is None:
             self._begun = time.monotonic()
@@ -163,8 +168,8 @@ class Sweep(Iterator[Progress]):
             if self._training is None:
                 self._begin()
             else:
-                self._step(self._training, end)
-            if time.monotonic() >= end:
+                self._step(self._training, min(end, time.monotonic() + _PIECE))
+            if time.monotonic() >= end or is_enough():
                 break
         return self.progress
 

@@ -27,6 +27,8 @@ class Kept(Generic[K, V]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = Lock()
+        self.making = Lock()
+        """Held by who makes a result, so that it is made once."""
         self._found: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -54,13 +56,13 @@ def _each(
     """Return what a function makes of each call's arguments, kept; what is missing is computed on all cores at once.
 
     `price` is that of one call. Pass the plain `map` where the function spreads its work itself, as far as that pays.
-    One such computation at a time in this process. Not st.cache_data: any visitor can clear that by a message, and it
+    Nothing is computed twice at the same time. Not st.cache_data: any visitor can clear that by a message, and it
     copies every result.
     """
     found = {call: kept.get(call) for call in calls}
     if None in found.values():
         expected = price.seconds * sum(result is None for result in found.values())
-        with turn(expected):
+        with turn(expected), kept.making:
             # Another thread may have made it while this one waited.
             missing = [call for call in calls if found[call] is None and kept.get(call) is None]
             for call, result in zip(missing, through(lambda call: function(*call), missing), strict=True):

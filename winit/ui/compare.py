@@ -22,7 +22,7 @@ from winit.figures import comparison as figures
 from winit.figures.palette import TOKENS, coloured
 from winit.figures.style import number, short_name
 from winit.lenses import CompareKnobs, together
-from winit.queueing import SLICE, Place, turn
+from winit.queueing import SLICE, Place, is_long_enough, turn
 from winit.spec import Spec
 from winit.sweep import Curves, Progress, Sweep
 from winit.ui import address, answers, cached, frame
@@ -63,11 +63,11 @@ class Job:
         return self.place.position if self.place is not None else 0
 
     def advance(self, seconds: float) -> None:
-        """Train for a slice where it is this job's turn."""
+        """Train for a slice where it is this job's turn; a shorter one where others wait."""
         if self.place is not None and not self.sweep.is_finished and not self.ahead:
             with self.place.turn(self.price.seconds):
                 _make_room(self.sweep)
-                self.sweep.advance(seconds)
+                self.sweep.advance(seconds, is_long_enough)
 
     def stop(self) -> None:
         """Give the place in the queue up."""

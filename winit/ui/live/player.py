@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,17 @@ class Session:
     header: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
+    def say(self, frames: Sequence[Frame], seconds: float) -> None:
+        """Let the newest frames be the answer, for which a core worked so many seconds."""
+        recording = self.recording
+        recording.rest()
+        self.first = recording.made - len(frames)
+        self.serial += 1
+        self.header, self.arrays = recording.packet(frames)
+        self.header["seconds"] = seconds  # after it the browser lets the server rest
+        if "scene" in self.header:
+            self.header["scene"] |= _words(recording)
+
 
 def current_recording(page: frame.Page[TrainKnobs]) -> Session | None:
     """Return this visitor's recording of the networks in view, new where they changed; None where refused."""
@@ -84,8 +95,9 @@ def current_recording(page: frame.Page[TrainKnobs]) -> Session | None:
         page.refuse(problem, [("Use 10 layers of 64 units, 300 steps", {"depth": 10, "width": 64, "steps": 300})])
         return None
     with turn(price.seconds):
+        begin = time.monotonic()
         session = Session(key, Recording(spec, page.knobs), price.seconds)
-    answer(session, 1)
+        session.say(session.recording.advance(1, SLICE), time.monotonic() - begin)
     st.session_state["_recording"] = session
     return session
 
@@ -110,12 +122,7 @@ def answer(session: Session, count: int) -> None:
                 frames += recording.advance(count - len(frames), SLICE, queueing.is_long_enough)
                 seconds += (time.monotonic() - begin) * recording.training.threads
     finally:  # a visitor who leaves while others have their turn may come back
-        session.first = recording.made - len(frames)
-        session.serial += 1
-        session.header, session.arrays = recording.packet(frames)
-        session.header["seconds"] = seconds  # of a core: after it the browser lets the server rest
-        if "scene" in session.header:
-            session.header["scene"] |= _words(recording)
+        session.say(frames, seconds)
 
 
 def _words(recording: Recording) -> dict[str, Any]:
