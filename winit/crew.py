@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from winit import budget
+from winit import budget, datasets
 from winit.lenses import CompareKnobs
 from winit.network import Member
 from winit.queueing import WORKERS
@@ -77,6 +77,7 @@ class Crew(Sweep):
         return super().advance(end - time.monotonic(), is_enough)
 
     def _hire(self) -> None:
+        datasets.load(self.spec.dataset)  # once, not in each helper
         missing = [member for member in self._order if member not in self._found]
         context = multiprocessing.get_context("fork")
         shares = [missing[first :: self._count] for first in range(min(self._count, len(missing)))]
