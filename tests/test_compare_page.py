@@ -65,6 +65,18 @@ def test_learning_rates_have_a_figure_and_their_choice_is_explained() -> None:
     assert "Ringed" in caption(at, "most runs diverged")
 
 
+def test_an_initializer_may_be_typed_and_its_name_is_not_cut() -> None:
+    at = visit({**TINY, "initializers": "random_normal(stddev=0.3);zeros"})
+    widget = at.multiselect(key="compare:initializers")
+    assert {"random_normal(stddev=0.3)", "random_normal(stddev=0.01)", "he_normal"} <= set(widget.options)
+    assert widget.value == ["random_normal(stddev=0.3)", "zeros"]
+    assert widget.proto.wrap  # tags on one line are scrolled, and cut where two look alike
+    widget.set_value(["random_normal(stddev=1)", "random_normal(stddev=0.7)"]).run()
+    stands(at, "compare")
+    assert not problems(at)
+    assert address(at)["initializers"] == "random_normal(stddev=1);random_normal(stddev=0.7)"
+
+
 def test_a_logarithmic_grid_is_chosen_by_range_and_count() -> None:
     at = visit(TINY)
     at.multiselect(key="compare:learning_rates").set_value(["0.001..1:7"]).run()

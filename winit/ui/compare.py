@@ -185,13 +185,13 @@ def _show_knobs(page: Page) -> None:
         "learning_rates",
         "seeds",
         "curve",
-        initializers={"width": 232},
+        initializers={"width": 288},
         learning_rates={
-            "width": 132,
+            "width": 112,
             "placeholder": f"{page.spec.learning_rate:g}",
             "format_func": lambda text: "7, 0.001 to 1" if text == "0.001..1:7" else text,
         },
-        seeds={"width": 96},
+        seeds={"width": 82},
         curve={"format_func": words.__getitem__},
     )
 
