@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winit import budget, host
+from winit import budget, distributions, host
 from winit.__main__ import _read
 from winit.budget import (
     Limit,
@@ -159,13 +160,45 @@ def test_measuring_the_signal_costs_more_with_seeds_samples_and_gradients() -> N
 
 
 def test_drawing_and_looking_cost_more_for_more_weights() -> None:
-    few, many = draw_price(1000), draw_price(2000)
+    few, many = (draw_price("he_normal", LayerShape(10, 10), samples) for samples in (1000, 2000))
     assert (many.seconds, many.bytes) == (pytest.approx(2 * few.seconds), 2 * few.bytes)
-    assert _grows(look_price(LayerShape(64, 64)), look_price(LayerShape(64, 65)))
+    assert _grows(look_price("he_normal", LayerShape(64, 64)), look_price("he_normal", LayerShape(64, 65)))
     assert _grows(spectra_price(BASE), spectra_price(BASE.replace(depth=BASE.depth + 1)))
     # A square matrix of twice the side: eight times the work.
-    small, large = (look_price(LayerShape(side, side)).multiply_adds for side in (100, 200))
+    small, large = (look_price("he_normal", LayerShape(side, side)).multiply_adds for side in (100, 200))
     assert large == 8 * small
+
+
+def test_matrices_cost_more_than_their_values_and_a_fit_the_way_to_the_layer() -> None:
+    network = BASE.replace(depth=20, width=64)
+    shape = network.layer_shapes()[10]
+    prices: list[Callable[..., Price]] = [
+        lambda name, network=None: draw_price(name, shape, 5000, network),
+        lambda name, network=None: look_price(name, shape, network),
+    ]
+    for price in prices:
+        plain, orthogonal, fitted = map(price, ("he_normal", "orthogonal", "lsuv"))
+        assert plain.seconds < orthogonal.seconds < fitted.seconds
+        assert price("he_normal", network) == plain
+        here, above = (price("lsuv", network.replace(depth=depth)) for depth in (20, 30))
+        assert fitted.seconds < here.seconds == above.seconds  # what lies above the layer is not drawn
+    upper = draw_price("lsuv", network.layer_shapes()[18], 5000, network)
+    assert draw_price("lsuv", shape, 5000, network).seconds < upper.seconds
+    seeds = [signal_price(network.replace(initializer=name), 8, 64).seconds for name in ("he_normal", "orthogonal")]
+    assert seeds[0] < seeds[1] < signal_price(network.replace(initializer="lsuv"), 8, 64).seconds
+
+
+@pytest.mark.parametrize("initializer", ["he_normal", "orthogonal", "lsuv"])
+def test_the_price_of_a_wide_layer_is_near_what_it_costs(initializer: str) -> None:
+    network = Spec(depth=12, width=512, initializer=initializer)
+    shape = network.layer_shapes()[9]
+    distributions.draw(initializer, shape, 1000, 0)
+    begun = time.process_time()
+    distributions.draw(initializer, shape, 50_000, 1, network)
+    distributions.close_look(initializer, shape, 1, network)
+    cost = time.process_time() - begun
+    price = Price.of_all([draw_price(initializer, shape, 50_000, network), look_price(initializer, shape, network)])
+    assert cost / 4 < price.seconds < 4 * cost
 
 
 def test_the_defaults_are_within_the_default_limit_and_the_largest_network_is_not() -> None:

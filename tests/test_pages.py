@@ -1444,3 +1444,16 @@ def test_a_comparison_whose_conclusion_was_cut_short_is_concluded(monkeypatch: p
     stands(at, "compare")
     assert job.found is not None
     assert job.found.is_complete
+
+
+def test_a_fit_whose_way_costs_too_much_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINIT_SECONDS", "0.01")
+    query = {"depth": "60", "width": "64", "layer": "60", "initializers": "lsuv"}
+    at = visit("distributions", query)
+    stands(at, "distributions")
+    (said,) = problems(at)
+    assert "Left out" in said
+    assert "lsuv looks at the data" in said.replace("\\", "")
+    monkeypatch.setenv("WINIT_SECONDS", "120")
+    at = at.run()
+    assert not problems(at)

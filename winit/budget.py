@@ -6,10 +6,11 @@ tensor operations, at the speed that this host showed in a short product.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -17,7 +18,8 @@ import numpy as np
 
 from winit import distributions, host, signal
 from winit.fields import BadInput, fields_of
-from winit.initializers import LayerShape
+from winit.initializers import LayerShape, scheme
+from winit.initializers.record import STAND_IN_SAMPLES
 from winit.lenses import CompareKnobs, together
 from winit.optimizers import OPTIMIZERS
 from winit.queueing import WORKERS
@@ -31,7 +33,10 @@ _CALLS_PER_OPERATION = 4
 _PER_VALUE = 2.5e-8  # seconds in which a weight, or an activation, is drawn or measured in all respects
 _PER_SAMPLE = 5e-8  # seconds of a weight that is drawn, sorted and counted
 _SINGULAR = 12  # multiply-adds of a matrix' singular values, over rows x columns x the smaller of both
+_ORTHOGONAL = 4  # multiply-adds of the draw of an orthogonal matrix, likewise
+_FITTING = 4  # passes of the data through a layer with which a data-dependent initializer fits it
 _PER_LAYER_DRAWN, _PER_LAYER_MEASURED = 15, 40  # operations on a layer of one network, and of those measured together
+_PER_LAYER_FITTED = 100  # instead of those of drawing, where the initializer looks at the data
 _MEMORY_SHARE = 16  # of a host's memory, one part for a computation: 64 MB of 1 GB
 
 
@@ -77,6 +82,15 @@ class Price:
     multiply_adds: float
     bytes: float
     seconds: float
+
+    @classmethod
+    def of_all(cls, prices: Sequence[Price]) -> Price:
+        """Return the price of computations that are made one after the other."""
+        return cls(
+            sum(price.multiply_adds for price in prices),
+            max((price.bytes for price in prices), default=0.0),
+            sum(price.seconds for price in prices),
+        )
 
     @property
     def sentence(self) -> str:
@@ -193,22 +207,62 @@ def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True)
     """Return the price of measuring the signal of `seeds` networks on `samples` inputs, in double precision."""
     weights, units, plan = spec.weights, spec.units, signal.Plan.of(spec, seeds, samples, backward=backward)
     multiply_adds = float(weights) * seeds * samples * (3 if backward else 1)
+    matrices = seeds * _matrices(spec.initializer, spec.layer_shapes(), spec.batch_size)
     values = float(weights + units * samples) * seeds
-    operations = (spec.depth + 1) * (_PER_LAYER_DRAWN * seeds + _PER_LAYER_MEASURED * -(-seeds // plan.together))
+    drawn = _PER_LAYER_FITTED if scheme(spec.initializer).is_data_dependent else _PER_LAYER_DRAWN
+    operations = (spec.depth + 1) * (drawn * seeds + _PER_LAYER_MEASURED * -(-seeds // plan.together))
     return Price(
-        multiply_adds,
+        multiply_adds + matrices,
         plan.bytes,
-        _seconds(2 * multiply_adds, operations) + (_PER_VALUE if backward else _PER_VALUE / 2) * values,
+        _seconds(2 * multiply_adds + matrices, operations) + (_PER_VALUE if backward else _PER_VALUE / 2) * values,
     )
 
 
-def draw_price(samples: int) -> Price:
-    """Return the price of drawing `samples` weights of a layer, and of their moments, histogram and law."""
-    return Price(0.0, 24.0 * samples, _PER_SAMPLE * samples)
+def _matrices(initializer: str, shapes: Sequence[LayerShape], samples: int) -> float:
+    """Return the multiply-adds with which matrices of layers are made, beside the drawing of their values.
+
+    Weights that are not independent are taken for orthogonal ones, the dearest; `samples` are the data's, where the
+    initializer looks at them.
+    """
+    bound = scheme(initializer)
+    each = (float(shape.fan_in * shape.fan_out) for shape in shapes if not bound.is_independent(shape))
+    sides = (min(shape.fan_in, shape.fan_out) for shape in shapes if not bound.is_independent(shape))
+    passes = _FITTING * samples if bound.is_data_dependent else 0
+    return sum(weights * (_ORTHOGONAL * side + passes) for weights, side in zip(each, sides, strict=True))
 
 
-def look_price(shape: LayerShape) -> Price:
+def draw_price(initializer: str, shape: LayerShape, samples: int, network: Spec | None = None) -> Price:
+    """Return the price of drawing `samples` weights of such layers, and of their moments, histogram and law.
+
+    `network` is what a data-dependent initializer looks at.
+    """
+    layers = math.ceil(samples / (shape.fan_in * shape.fan_out))
+    drawn = float(layers * shape.fan_in * shape.fan_out)
+    matrices = layers * _matrices(initializer, [shape], STAND_IN_SAMPLES)
+    seconds = _PER_SAMPLE * samples + _PER_VALUE * (drawn - samples) + _seconds(matrices, 0)
+    return _after_the_way(Price(matrices, 24.0 * samples + 4.0 * drawn, seconds), initializer, shape, network)
+
+
+def look_price(initializer: str, shape: LayerShape, network: Spec | None = None) -> Price:
     """Return the price of a layer's singular values and image, and of drawing it so often that its time is known."""
+    found = _singular_price(shape)
+    matrices = 2 * _matrices(initializer, [shape], STAND_IN_SAMPLES)  # what takes long is drawn once to know its time
+    found = replace(found, multiply_adds=found.multiply_adds + matrices, seconds=found.seconds + _seconds(matrices, 0))
+    return _after_the_way(found, initializer, shape, network)
+
+
+def _after_the_way(price: Price, initializer: str, shape: LayerShape, network: Spec | None) -> Price:
+    """Return a price with that of the way to a layer, where the initializer looks at what the layer sees."""
+    if network is None or not scheme(initializer).is_data_dependent:
+        return price
+    shapes, samples = network.layer_shapes()[: shape.layer], network.batch_size
+    weights = float(sum(one.fan_in * one.fan_out for one in shapes))
+    multiply_adds = weights * samples + _matrices(initializer, shapes, samples)
+    seconds = _seconds(multiply_adds, len(shapes) * _PER_LAYER_FITTED) + _PER_VALUE * weights
+    return Price(price.multiply_adds + multiply_adds, price.bytes + 4.0 * network.weights, price.seconds + seconds)
+
+
+def _singular_price(shape: LayerShape) -> Price:
     weights = float(shape.fan_in * shape.fan_out)
     multiply_adds = _SINGULAR * weights * min(shape.fan_in, shape.fan_out)
     drawings = 1 + distributions.TRIES
@@ -217,7 +271,7 @@ def look_price(shape: LayerShape) -> Price:
 
 def spectra_price(spec: Spec) -> Price:
     """Return the price of the singular values of all layers of a network, in double precision, and of its Jacobian."""
-    layers = [look_price(shape) for shape in spec.layer_shapes()]
+    layers = [_singular_price(shape) for shape in spec.layer_shapes()]
     passes = signal_price(spec, 1, spec.outputs)
     return Price(
         2 * sum(layer.multiply_adds for layer in layers) + passes.multiply_adds,

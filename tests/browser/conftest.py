@@ -109,7 +109,7 @@ class Tab:
         self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     """One chromium; where there is none the tests are skipped, or fail if WINIT_REQUIRE_BROWSER is 1."""
     if not CHROMIUM.exists():
@@ -124,7 +124,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def warm_server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that do not ask for one of their own."""
     with running(tmp_path_factory.mktemp("server") / "log") as server:

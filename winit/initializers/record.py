@@ -154,11 +154,11 @@ class Scheme:
         if self.rule.fit is None:
             return weights
         if inputs is None:
-            inputs = torch.empty(shape.fan_in, _STAND_IN_SAMPLES).normal_(generator=generator)
+            inputs = torch.empty(shape.fan_in, STAND_IN_SAMPLES).normal_(generator=generator)
         return self.rule.fit(weights, inputs)
 
 
-_STAND_IN_SAMPLES = 256
+STAND_IN_SAMPLES = 256
 _PROBE = LayerShape(64, 64, layer=2, depth=3, activation="tanh")  # a layer that nearly every scheme has an answer for
 
 

@@ -50,18 +50,18 @@ def _each(
     kept: Kept[Any, V],
     function: Callable[..., V],
     calls: Sequence[tuple[Hashable, ...]],
-    price: Price,
+    prices: Sequence[Price],
     through: Callable[..., Iterable[V]] = POOL.map,
 ) -> list[V]:
     """Return what a function makes of each call's arguments, kept; what is missing is computed on all cores at once.
 
-    `price` is that of one call. Pass the plain `map` where the function spreads its work itself, as far as that pays.
+    `prices` are those of the calls. Pass the plain `map` where the function spreads its work itself, where that pays.
     Nothing is computed twice at the same time. Not st.cache_data: any visitor can clear that by a message, and it
     copies every result.
     """
     found = {call: kept.get(call) for call in calls}
     if None in found.values():
-        expected = price.seconds * sum(result is None for result in found.values())
+        expected = sum(price.seconds for call, price in zip(calls, prices, strict=True) if found[call] is None)
         with turn(expected), kept.making:
             # Another thread may have made it while this one waited.
             missing = [call for call in calls if found[call] is None and kept.get(call) is None]
@@ -76,7 +76,9 @@ def drawn(
 ) -> list[distributions.Drawn]:
     """Return `distributions.draw` of each initializer, kept."""
     calls = [(name, shape, samples, seed, _seen(name, network)) for name in names]
-    return _each(_DRAWN, distributions.draw, calls, budget.draw_price(samples))
+    return _each(
+        _DRAWN, distributions.draw, calls, [budget.draw_price(name, shape, samples, network) for name in names]
+    )
 
 
 def close_looks(
@@ -84,7 +86,7 @@ def close_looks(
 ) -> list[distributions.CloseLook]:
     """Return `distributions.close_look` of each initializer, kept."""
     calls = [(name, shape, seed, _seen(name, network)) for name in names]
-    return _each(_LOOKS, distributions.close_look, calls, budget.look_price(shape))
+    return _each(_LOOKS, distributions.close_look, calls, [budget.look_price(name, shape, network) for name in names])
 
 
 def _seen(initializer: str, network: Spec | None) -> Spec | None:
@@ -94,9 +96,9 @@ def _seen(initializer: str, network: Spec | None) -> Spec | None:
 
 def forward_signals(specs: Sequence[Spec], seeds: int, samples: int) -> list[signal.Signal]:
     """Return the forward signal of each network at initialization, kept; fields that do not matter at their default."""
-    price = budget.signal_price(specs[0], seeds, samples, backward=False)
+    prices = [budget.signal_price(spec, seeds, samples, backward=False) for spec in specs]
     calls = [(spec, seeds, samples) for spec in specs]
-    return _each(_SIGNALS, partial(signal.measure, backward=False), calls, price, map)
+    return _each(_SIGNALS, partial(signal.measure, backward=False), calls, prices, map)
 
 
 Study = tuple[signal.Signal, theory.Prediction | str]
@@ -105,8 +107,8 @@ Study = tuple[signal.Signal, theory.Prediction | str]
 
 def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
     """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signals`."""
-    price = budget.signal_price(specs[0], seeds, specs[0].batch_size)
-    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], price, map)
+    prices = [budget.signal_price(spec, seeds, spec.batch_size) for spec in specs]
+    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], prices, map)
 
 
 def _study(spec: Spec, seeds: int) -> Study:
@@ -120,7 +122,7 @@ Spectra = tuple[spectrum.LayerSpectra, spectrum.Jacobian | str]
 
 def spectra(spec: Spec) -> Spectra:
     """Return the singular values of a network, kept; fields as in `forward_signals`."""
-    return _each(_SPECTRA, _spectra, [(spec,)], budget.spectra_price(spec))[0]
+    return _each(_SPECTRA, _spectra, [(spec,)], [budget.spectra_price(spec)])[0]
 
 
 def _spectra(spec: Spec) -> Spectra:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import streamlit as st
 
-from winit import distributions, export, permalink, theory
+from winit import budget, distributions, export, permalink, theory
 from winit.activations import ACTIVATIONS, activation
 from winit.distributions import CloseLook, Drawn, Moments
 from winit.fields import BadInput
@@ -28,16 +28,18 @@ Page = frame.Page[DistributionsKnobs]
 
 def draw(page: Page) -> list[Drawn]:
     """Draw the network's initializer and those beside it; say of each that has no answer here why."""
-    shape = page.knobs.shape(page.spec)
-    names = []
-    for name in together(page.spec.initializer, page.knobs.initializers):
+    shape, network, limit = page.knobs.shape(page.spec), page.knobs.network(page.spec), budget.Limit.of_host()
+    chosen, names = together(page.spec.initializer, page.knobs.initializers), []
+    for name in chosen:
         try:
             require_answer(name, shape)
+            most = budget.draw_price(name, shape, page.knobs.samples_each(1), network)
+            price = budget.Price.of_all([most, budget.look_price(name, shape, network)])
+            limit.require(price, f"{name} looks at the data on its way to the layer: fewer layers or units")
         except BadInput as problem:
             page.note(problem)
         else:
             names.append(name)
-    network = page.knobs.network(page.spec)
     samples = page.knobs.samples_each(max(1, len(names)))
     return cached.drawn(names, shape, samples, page.spec.seed, network)
 

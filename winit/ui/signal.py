@@ -57,7 +57,8 @@ def study(page: Page) -> list[Study]:
         else:
             names.append(name)
     base = _base(page.spec)
-    price = budget.signal_price(base, page.knobs.seeds * len(names), base.batch_size)
+    seeds, batch = page.knobs.seeds, base.batch_size
+    price = budget.Price.of_all([budget.signal_price(base.replace(initializer=name), seeds, batch) for name in names])
     try:
         budget.Limit.of_host().require(price, "fewer seeds, layers, units, samples or initializers")
     except BadInput as problem:
