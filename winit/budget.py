@@ -12,12 +12,12 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
 from winit import distributions, host, signal
-from winit.fields import BadInput, fields_of
+from winit.fields import BadInput, Refused, fields_of
 from winit.initializers import LayerShape, scheme
 from winit.initializers.record import STAND_IN_SAMPLES
 from winit.lenses import CompareKnobs, together
@@ -218,17 +218,21 @@ def signal_price(spec: Spec, seeds: int, samples: int, *, backward: bool = True)
     )
 
 
-def _matrices(initializer: str, shapes: Sequence[LayerShape], samples: int) -> float:
+@lru_cache(maxsize=256)
+def _matrices(initializer: str, shapes: tuple[LayerShape, ...], samples: int) -> float:
     """Return the multiply-adds with which matrices of layers are made, beside the drawing of their values.
 
     Weights that are not independent are taken for orthogonal ones, the dearest; `samples` are the data's, where the
-    initializer looks at them.
+    initializer looks at them. Nothing where it has no answer: who asks for it is told elsewhere.
     """
     bound = scheme(initializer)
-    each = (float(shape.fan_in * shape.fan_out) for shape in shapes if not bound.is_independent(shape))
-    sides = (min(shape.fan_in, shape.fan_out) for shape in shapes if not bound.is_independent(shape))
     passes = _FITTING * samples if bound.is_data_dependent else 0
-    return sum(weights * (_ORTHOGONAL * side + passes) for weights, side in zip(each, sides, strict=True))
+    try:
+        dear = [shape for shape in shapes if not bound.is_independent(shape)]
+    except Refused:
+        return 0.0
+    sides = [(shape.fan_in, shape.fan_out) for shape in dear]
+    return float(sum(i * o * (_ORTHOGONAL * min(i, o) + passes) for i, o in sides))
 
 
 def draw_price(initializer: str, shape: LayerShape, samples: int, network: Spec | None = None) -> Price:
@@ -238,7 +242,7 @@ def draw_price(initializer: str, shape: LayerShape, samples: int, network: Spec 
     """
     layers = math.ceil(samples / (shape.fan_in * shape.fan_out))
     drawn = float(layers * shape.fan_in * shape.fan_out)
-    matrices = layers * _matrices(initializer, [shape], STAND_IN_SAMPLES)
+    matrices = layers * _matrices(initializer, (shape,), STAND_IN_SAMPLES)
     seconds = _PER_SAMPLE * samples + _PER_VALUE * (drawn - samples) + _seconds(matrices, 0)
     return _after_the_way(Price(matrices, 24.0 * samples + 4.0 * drawn, seconds), initializer, shape, network)
 
@@ -246,7 +250,7 @@ def draw_price(initializer: str, shape: LayerShape, samples: int, network: Spec 
 def look_price(initializer: str, shape: LayerShape, network: Spec | None = None) -> Price:
     """Return the price of a layer's singular values and image, and of drawing it so often that its time is known."""
     found = _singular_price(shape)
-    matrices = 2 * _matrices(initializer, [shape], STAND_IN_SAMPLES)  # what takes long is drawn once to know its time
+    matrices = 2 * _matrices(initializer, (shape,), STAND_IN_SAMPLES)  # what takes long is drawn once to know its time
     found = replace(found, multiply_adds=found.multiply_adds + matrices, seconds=found.seconds + _seconds(matrices, 0))
     return _after_the_way(found, initializer, shape, network)
 

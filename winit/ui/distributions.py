@@ -35,7 +35,7 @@ def draw(page: Page) -> list[Drawn]:
             require_answer(name, shape)
             most = budget.draw_price(name, shape, page.knobs.samples_each(1), network)
             price = budget.Price.of_all([most, budget.look_price(name, shape, network)])
-            limit.require(price, f"{name} looks at the data on its way to the layer: fewer layers or units")
+            limit.require(price, f"for {name} fewer units, or a layer nearer to the inputs")
         except BadInput as problem:
             page.note(problem)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,12 @@ class Session:
     header: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
+    def train(self, count: int, is_enough: Callable[[], bool] = lambda: False) -> tuple[list[Frame], float]:
+        """Return the frames of a slice of training, at most `count`, and for how many seconds a core worked."""
+        begin = time.monotonic()
+        frames = self.recording.advance(count, SLICE, is_enough)
+        return frames, (time.monotonic() - begin) * self.recording.training.threads
+
     def say(self, frames: Sequence[Frame], seconds: float) -> None:
         """Let the newest frames be the answer, for which a core worked so many seconds."""
         recording = self.recording
@@ -95,9 +101,8 @@ def current_recording(page: frame.Page[TrainKnobs]) -> Session | None:
         page.refuse(problem, [("Use 10 layers of 64 units, 300 steps", {"depth": 10, "width": 64, "steps": 300})])
         return None
     with turn(price.seconds):
-        begin = time.monotonic()
         session = Session(key, Recording(spec, page.knobs), price.seconds)
-        session.say(session.recording.advance(1, SLICE), time.monotonic() - begin)
+        session.say(*session.train(1))
     st.session_state["_recording"] = session
     return session
 
@@ -118,9 +123,9 @@ def answer(session: Session, count: int) -> None:
     try:
         while len(frames) < count and not recording.is_finished and seconds < most:
             with turn(session.cost):
-                begin = time.monotonic()
-                frames += recording.advance(count - len(frames), SLICE, queueing.is_long_enough)
-                seconds += (time.monotonic() - begin) * recording.training.threads
+                made, spent = session.train(count - len(frames), queueing.is_long_enough)
+            frames += made
+            seconds += spent
     finally:  # a visitor who leaves while others have their turn may come back
         session.say(frames, seconds)
 
