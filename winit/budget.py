@@ -231,8 +231,7 @@ def _matrices(initializer: str, shapes: tuple[LayerShape, ...], samples: int) ->
         dear = [shape for shape in shapes if not bound.is_independent(shape)]
     except Refused:
         return 0.0
-    sides = [(shape.fan_in, shape.fan_out) for shape in dear]
-    return float(sum(i * o * (_ORTHOGONAL * min(i, o) + passes) for i, o in sides))
+    return float(sum(s.fan_in * s.fan_out * (_ORTHOGONAL * min(s.fan_in, s.fan_out) + passes) for s in dear))
 
 
 def draw_price(initializer: str, shape: LayerShape, samples: int, network: Spec | None = None) -> Price:
@@ -249,9 +248,8 @@ def draw_price(initializer: str, shape: LayerShape, samples: int, network: Spec 
 
 def look_price(initializer: str, shape: LayerShape, network: Spec | None = None) -> Price:
     """Return the price of a layer's singular values and image, and of drawing it so often that its time is known."""
-    found = _singular_price(shape)
     matrices = 2 * _matrices(initializer, (shape,), STAND_IN_SAMPLES)  # what takes long is drawn once to know its time
-    found = replace(found, multiply_adds=found.multiply_adds + matrices, seconds=found.seconds + _seconds(matrices, 0))
+    found = Price.of_all([_singular_price(shape), Price(matrices, 0.0, _seconds(matrices, 0))])
     return _after_the_way(found, initializer, shape, network)
 
 

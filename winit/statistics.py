@@ -182,10 +182,10 @@ class Probe:
     """Looks at some members of an ensemble, in double precision, again and again in the same memory."""
 
     def __init__(self, ensemble: Ensemble, rows: Sequence[int], inputs: Tensor, targets: Tensor, loss: Loss) -> None:
-        """Make a probe of the members `rows`; `inputs` (features, samples) and `targets` are shared by all of them."""
+        """Make a probe of the members `rows`, which share `inputs` (features, samples) and `targets`, of doubles."""
         self._rows, self._targets, self._loss = rows, targets, loss
         self._double = ensemble.picked(rows, torch.float64)
-        self._inputs = inputs.double().expand(len(rows), *inputs.shape)
+        self._inputs = inputs.expand(len(rows), *inputs.shape)
         self._workspace = Workspace(self._double, inputs.shape[1], learned="none")
 
     @torch.inference_mode()

@@ -50,19 +50,19 @@ def _each(
     kept: Kept[Any, V],
     function: Callable[..., V],
     calls: Sequence[tuple[Hashable, ...]],
-    prices: Sequence[Price],
+    price: Callable[..., Price],
     through: Callable[..., Iterable[V]] = POOL.map,
 ) -> list[V]:
     """Return what a function makes of each call's arguments, kept; what is missing is computed on all cores at once.
 
-    `prices` are those of the calls. Pass the plain `map` where the function spreads its work itself, where that pays.
+    `price` is what a call costs, by its arguments. Pass the plain `map` where the function spreads its work itself.
     Nothing is computed twice at the same time. Not st.cache_data: any visitor can clear that by a message, and it
     copies every result.
     """
     found = {call: kept.get(call) for call in calls}
     if None in found.values():
-        expected = sum(price.seconds for call, price in zip(calls, prices, strict=True) if found[call] is None)
-        with turn(expected), kept.making:
+        expected = Price.of_all([price(*call) for call in calls if found[call] is None])
+        with turn(expected.seconds), kept.making:
             # Another thread may have made it while this one waited.
             missing = [call for call in calls if found[call] is None and kept.get(call) is None]
             for call, result in zip(missing, through(lambda call: function(*call), missing), strict=True):
@@ -76,9 +76,11 @@ def drawn(
 ) -> list[distributions.Drawn]:
     """Return `distributions.draw` of each initializer, kept."""
     calls = [(name, shape, samples, seed, _seen(name, network)) for name in names]
-    return _each(
-        _DRAWN, distributions.draw, calls, [budget.draw_price(name, shape, samples, network) for name in names]
-    )
+
+    def price(name: str, shape: LayerShape, samples: int, _: int, network: Spec | None) -> Price:
+        return budget.draw_price(name, shape, samples, network)
+
+    return _each(_DRAWN, distributions.draw, calls, price)
 
 
 def close_looks(
@@ -86,7 +88,11 @@ def close_looks(
 ) -> list[distributions.CloseLook]:
     """Return `distributions.close_look` of each initializer, kept."""
     calls = [(name, shape, seed, _seen(name, network)) for name in names]
-    return _each(_LOOKS, distributions.close_look, calls, [budget.look_price(name, shape, network) for name in names])
+
+    def price(name: str, shape: LayerShape, _: int, network: Spec | None) -> Price:
+        return budget.look_price(name, shape, network)
+
+    return _each(_LOOKS, distributions.close_look, calls, price)
 
 
 def _seen(initializer: str, network: Spec | None) -> Spec | None:
@@ -96,9 +102,9 @@ def _seen(initializer: str, network: Spec | None) -> Spec | None:
 
 def forward_signals(specs: Sequence[Spec], seeds: int, samples: int) -> list[signal.Signal]:
     """Return the forward signal of each network at initialization, kept; fields that do not matter at their default."""
-    prices = [budget.signal_price(spec, seeds, samples, backward=False) for spec in specs]
     calls = [(spec, seeds, samples) for spec in specs]
-    return _each(_SIGNALS, partial(signal.measure, backward=False), calls, prices, map)
+    price = partial(budget.signal_price, backward=False)
+    return _each(_SIGNALS, partial(signal.measure, backward=False), calls, price, map)
 
 
 Study = tuple[signal.Signal, theory.Prediction | str]
@@ -107,8 +113,11 @@ Study = tuple[signal.Signal, theory.Prediction | str]
 
 def studies(specs: Sequence[Spec], seeds: int) -> list[Study]:
     """Return the signal of each network at initialization beside theory, kept; fields as in `forward_signals`."""
-    prices = [budget.signal_price(spec, seeds, spec.batch_size) for spec in specs]
-    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], prices, map)
+
+    def price(spec: Spec, seeds: int) -> Price:
+        return budget.signal_price(spec, seeds, spec.batch_size)
+
+    return _each(_STUDIES, _study, [(spec, seeds) for spec in specs], price, map)
 
 
 def _study(spec: Spec, seeds: int) -> Study:
@@ -122,7 +131,7 @@ Spectra = tuple[spectrum.LayerSpectra, spectrum.Jacobian | str]
 
 def spectra(spec: Spec) -> Spectra:
     """Return the singular values of a network, kept; fields as in `forward_signals`."""
-    return _each(_SPECTRA, _spectra, [(spec,)], [budget.spectra_price(spec)])[0]
+    return _each(_SPECTRA, _spectra, [(spec,)], budget.spectra_price)[0]
 
 
 def _spectra(spec: Spec) -> Spectra:

@@ -29,13 +29,14 @@ Page = frame.Page[DistributionsKnobs]
 def draw(page: Page) -> list[Drawn]:
     """Draw the network's initializer and those beside it; say of each that has no answer here why."""
     shape, network, limit = page.knobs.shape(page.spec), page.knobs.network(page.spec), budget.Limit.of_host()
-    chosen, names = together(page.spec.initializer, page.knobs.initializers), []
-    for name in chosen:
+    names = []
+    for name in together(page.spec.initializer, page.knobs.initializers):
         try:
             require_answer(name, shape)
             most = budget.draw_price(name, shape, page.knobs.samples_each(1), network)
             price = budget.Price.of_all([most, budget.look_price(name, shape, network)])
-            limit.require(price, f"for {name} fewer units, or a layer nearer to the inputs")
+            nearer = ", or a layer nearer to the inputs" if scheme(name).is_data_dependent else ""
+            limit.require(price, f"for {name} fewer units{nearer}")
         except BadInput as problem:
             page.note(problem)
         else:
