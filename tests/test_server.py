@@ -503,6 +503,23 @@ def test_the_server_makes_a_file_when_it_is_asked_for(server: Server) -> None:
     asyncio.run(work())
 
 
+def test_a_widget_whose_change_came_with_the_players_question_is_heard(server: Server) -> None:
+    """The browser sends in one message, for the player alone, what changed in the moment in which the player asked."""
+
+    async def work() -> None:
+        async with visit(PORT, "live", "v=1&depth=2&width=16&dataset=moons&seeds=1") as visitor:
+            visitor.set("width", string_value="8")
+            fragment = visitor.trigger("player", "want", {"run": "", "have": 1, "n": 8})
+            answer = await visitor.run(fragment=fragment)
+            assert answer.exceptions == []
+            assert "width=8" in visitor.query.split("&")
+            assert (await visitor.run(fragment=visitor.fragments["player"])).status == (
+                "FINISHED_FRAGMENT_RUN_SUCCESSFULLY"
+            )
+
+    asyncio.run(work())
+
+
 def test_the_server_refuses(server: Server) -> None:
     assert _get("/_stcore/upload_file/a/b", "PUT")[0] == 405
     assert _get("/_stcore/metrics")[0] == 404

@@ -51,6 +51,16 @@ def rerun() -> None:
     st.rerun()
 
 
+def heed_widgets() -> None:
+    """Run the whole page again from a fragment whose message brought the change of a widget outside of it.
+
+    The browser sends in one message what changes in one moment. If a component of a fragment spoke in that
+    moment, the message asks for the fragment alone, and the page would not hear of its own widget.
+    """
+    if _state().get("_touched"):
+        st.rerun()
+
+
 def is_history_navigation() -> bool:
     """Whether this run was caused by the browser's back or forward button."""
     # Not public: without it back and forward would fall behind the widgets.

@@ -209,6 +209,7 @@ def show_player(page: frame.Page[TrainKnobs], session: Session, key: str = KEY) 
 
 
 def _play(page: frame.Page[TrainKnobs], session: Session, key: str) -> None:
+    address.heed_widgets()
     asked = st.session_state.get(key) or {}
     if "want" in asked:
         serve(session, asked["want"])
