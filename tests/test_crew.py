@@ -100,6 +100,7 @@ def _runs(process: int) -> bool:
 
 
 @pytest.mark.skipif(not HAS_HELPERS, reason="no helpers on this host")
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=lambda blow: blow.name)
 def test_helpers_leave_with_the_command_and_what_was_finished_is_kept(blow: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "runs.sqlite"

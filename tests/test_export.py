@@ -214,6 +214,7 @@ def _check_snippet(text: str, framework: str, shape: LayerShape, seed: int = 5) 
     _check_biases(text, shape, biases, framework)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("text", INITIALIZERS)
 @pytest.mark.parametrize("shape", [SQUARE, WIDE, TALL], ids=["square", "wide", "tall"])
@@ -222,6 +223,7 @@ def test_snippet_makes_a_layer_with_the_law_of_the_initializer(text: str, framew
     _check_snippet(text, framework, shape)
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("text", OTHERS)
 def test_snippet_follows_the_parameters(text: str, framework: str) -> None:
@@ -293,6 +295,7 @@ def test_snippet_of_one_unit_and_of_the_last_seed(framework: str) -> None:
 # Chance
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("text", INITIALIZERS)
 def test_snippet_is_repeatable_and_depends_on_its_seed(text: str, framework: str) -> None:
@@ -357,6 +360,7 @@ def test_biases_follow_the_scheme(text: str, framework: str) -> None:
     _check_biases(text, shape, biases, framework)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("text", ["he_normal", "identity", *OWN_BIAS])
 @pytest.mark.parametrize("bias", BIAS_TEXTS[1:])

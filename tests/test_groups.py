@@ -18,7 +18,7 @@ def _sized(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(module, "group_size", lambda spec, members, workers: size)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize(("normalization", "residual"), [("none", "off"), ("batch", "plain"), ("layer", "zero")])
 @pytest.mark.parametrize("width", [7, 32, 65, 130])  # each way to multiply

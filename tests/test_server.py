@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 import websockets
@@ -23,9 +24,12 @@ from benchmarks.visitor import Server, Visitor, serving, visit
 from winit import queueing
 from winit.fields import BadInput, fields_of
 from winit.queueing import Work
+from winit.recording import unpack
 from winit.server.guard import ALLOWED_MESSAGES, Bucket, Guard, Line, client, is_host_allowed, kind_of, security_headers
 from winit.server.metrics import Metrics
 from winit.server.settings import Settings, variable
+from winit.spec import Spec
+from winit.training import train
 
 PORT = 8655
 TOKEN = "0123456789abcdef"
@@ -499,6 +503,26 @@ def test_the_server_makes_a_file_when_it_is_asked_for(server: Server) -> None:
             assert status == 200
             assert headers["content-disposition"] == 'attachment; filename="winit-spec.json"'
             assert '"depth"' in text
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("have", [1, 12, 40], ids=["next", "ahead", "far ahead"])
+def test_a_player_gets_the_frames_after_those_it_has(server: Server, have: int) -> None:
+    """Also from a server that knows nothing of those: the line was lost, and the process is another one."""
+    spec = Spec(depth=2, width=8, dataset="moons", steps=60)
+    wanted = [snapshot.loss for snapshot in train(spec, 2, every=1)][have : have + 3]
+
+    async def work() -> None:
+        async with visit(PORT, "live", "v=1&depth=2&width=8&dataset=moons&steps=60&seeds=2") as visitor:
+            run = unpack(visitor.widgets["player"][1].bytes)[0]["run"]
+            for _ in range(2):  # said again where the answer was lost
+                fragment = visitor.trigger("player", "want", {"run": run, "have": have, "n": 3})
+                answer = await visitor.run(fragment=fragment)
+                assert answer.exceptions == []
+                header, arrays = unpack(visitor.widgets["player"][1].bytes)
+                assert (header["run"], header["first"], header["count"]) == (run, have, 3)
+                np.testing.assert_array_equal(arrays["loss"], wanted)
 
     asyncio.run(work())
 

@@ -113,7 +113,7 @@ def nothing_wrong(tab: Any, slugs: tuple[str, ...]) -> None:
     assert "Traceback" not in tab.server.log.read_text()
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @EVERY_PAGE
 def test_deep_link_on_a_cold_server(slug: str, cold_server: Any, new_tab: NewTab) -> None:
     tab = new_tab(cold_server)
@@ -192,6 +192,7 @@ def test_back_and_forward_undo_and_redo(tab: Any) -> None:
     nothing_wrong(tab, ("distributions",))
 
 
+@pytest.mark.slow  # without a browser: test_widths_by_layer_travel
 def test_widths_by_layer_and_the_depth_that_follows(tab: Any) -> None:
     tab.open("/distributions?v=1&depth=4")
     page = tab.page
@@ -306,6 +307,7 @@ def test_the_samples_are_those_of_the_figure(tab: Any, tmp_path: Path) -> None:
     nothing_wrong(tab, ("distributions",))
 
 
+@pytest.mark.slow  # of two, one after the other: test_back_and_forward_undo_and_redo
 def test_two_quick_backs(tab: Any) -> None:
     tab.open("/distributions?v=1&depth=4")
     page = tab.page
@@ -321,6 +323,7 @@ def test_two_quick_backs(tab: Any) -> None:
     assert query(page)["width"] == "32"
 
 
+@pytest.mark.slow
 def test_many_key_presses_in_a_row(tab: Any) -> None:
     tab.open("/distributions?v=1")
     page = tab.page
@@ -357,7 +360,7 @@ def test_links_carry_the_network_and_a_switch_keeps_it(tab: Any) -> None:
     nothing_wrong(tab, tuple(PAGES))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("first", "then"), [("", "distributions"), ("live", ""), ("distributions", "live")])
 def test_a_knob_after_a_switch_changes_nothing_else(first: str, then: str, tab: Any) -> None:
     network = {"v": "1", "depth": "4", "width": "32", "activation": "tanh"}
@@ -376,7 +379,7 @@ def test_a_knob_after_a_switch_changes_nothing_else(first: str, then: str, tab: 
     expect(page.locator(".st-key-depth input[type=range]")).to_have_value("4")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @EVERY_PAGE
 def test_a_link_opened_in_a_new_tab_leads_to_its_page(slug: str, tab: Any) -> None:
     """A middle click or a copied link takes the link's own address, which the browser resolves."""
@@ -400,7 +403,7 @@ def test_a_change_and_a_link_in_one_breath(tab: Any) -> None:
     expect(width(page)).to_have_value("32")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("slug", "given", "said"),
     [
@@ -460,7 +463,7 @@ def test_reset_and_back(tab: Any) -> None:
     nothing_wrong(tab, ("distributions",))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @EVERY_PAGE
 def test_on_a_phone(slug: str, warm_server: Any, new_tab: NewTab) -> None:
     tab = new_tab(warm_server, width=390, height=844)

@@ -333,6 +333,7 @@ def line() -> Iterator[Line]:
     made.close()
 
 
+@pytest.mark.slow  # without a browser: test_a_player_gets_the_frames_after_those_it_has
 def test_a_lost_line_leaves_what_was_seen_and_no_step_is_missing_after(
     line: Line, warm_server: Any, cold_server: Any, new_tab: NewTab
 ) -> None:
@@ -458,6 +459,7 @@ for key, width in (("one", 8), ("two", 16)):
 """
 
 
+@pytest.mark.slow
 def test_two_players_on_one_page_both_go_on(serve: Callable[[str], Any], new_tab: NewTab) -> None:
     page = new_tab(server := serve(TWO)).page
     page.goto(server.url)
