@@ -43,7 +43,7 @@ _SMALL_WIDTH, _SMALL_PRODUCT = 100, 1_000_000  # up to so many multiplications N
 _LINE = 32  # and with rows that begin at whole lines of the cache
 _STEPS = 25  # whose batches are drawn at once, or fewer, of so many sample numbers:
 _DRAWN = 400_000
-_LOSSES = 1000  # steps whose losses are kept before they are looked at
+_LOSSES = 16_384  # of samples, that are kept before they are looked at
 
 
 def status(loss: float, constant_loss: float, diverged_at: int | None) -> str:
@@ -281,13 +281,16 @@ class Group:
         """Train up to a step; `keep_before` keeps the weights from before the last update."""
         # Products with denormal numbers are up to 200 times slower; the setting belongs to the thread.
         torch.set_flush_denormal(True)
+        shape = len(self.members), self.loss.rows(self.data.outputs), self.batch_size
         while self.step < until:
-            first, count = self.step, min(_LOSSES, until - self.step)
-            losses = torch.empty(count, len(self.members), dtype=self.ensemble.dtype)
-            for row in losses:
+            first = self.step
+            count = min(max(1, _LOSSES // math.prod(shape)), until - first)
+            table = torch.empty(count, *shape, dtype=self.ensemble.dtype)
+            for row in table:
                 if keep_before and self.step == until - 1:
                     self.before = [weight.clone() for weight in self.ensemble.weights[:-1]]
                 self._update(row)
+            losses = self.loss.means(table)
             self.batch_losses = losses[-1]
             # Read once for many steps; the table still has the exact one.
             for member, lost in enumerate((~torch.isfinite(losses)).T.tolist()):
@@ -295,13 +298,12 @@ class Group:
                     self.diverged_at[member] = first + lost.index(True)
 
     def _update(self, losses: Tensor) -> None:
-        """Make one step, and write the loss of each member on its batch, (members,)."""
+        """Make one step, and write the losses on its batch, (members, rows, samples)."""
         inputs, targets = next(self.batches)
         workspace = self.workspace
         outputs = workspace.forward(inputs)
-        loss, gradient = self.loss.value_and_gradient(outputs, targets)
-        losses.copy_(loss)
-        workspace.backward(gradient.div_(self._samples))
+        self.loss.each(outputs, targets, losses)
+        workspace.backward(self.loss.gradient(outputs, targets).div_(self._samples))
         if self.spec.clip:
             clip_(workspace.packed_gradients.tensors, self.spec.clip)
         self.optimizer.update(self.schedule(self.step, self.spec.steps))
