@@ -107,7 +107,11 @@ def _by_layer(work: Callable[..., NDArray[Any]], *layers: Sequence[Tensor]) -> N
 
 def _spread(values: Sequence[Tensor]) -> Spread:
     """Return the spread of tensors (members, ...), one per layer."""
-    found = _by_layer(_spread_of, values)
+    return _as_spread(_by_layer(_spread_of, values))
+
+
+def _as_spread(found: Array) -> Spread:
+    """Return as a spread what `_spread_of` made of each layer, (members, depth, 4 + BINS)."""
     mean, deviation, low, high = np.moveaxis(found[..., :4], 2, 0).copy()
     return Spread(mean, deviation, low, high, found[..., 4:].astype(np.uint16))
 
@@ -199,10 +203,12 @@ class Probe:
         double.take(ensemble, self._rows)
         workspace.backward(self._loss.value_and_gradient(workspace.forward(self._inputs), self._targets)[1])
 
-        def shares(z: Tensor, a: Tensor) -> Array:
-            return np.stack(dead_and_saturated(double.activation, z, a), axis=1)
+        def of_activations(z: Tensor, a: Tensor) -> Array:
+            one_each = *dead_and_saturated(double.activation, z, a), _effective_rank(a)
+            return np.column_stack([*one_each, _spread_of(a)])
 
-        dead, saturated = np.moveaxis(_by_layer(shares, workspace.pre_activations, workspace.activations), 2, 0)
+        found = _by_layer(of_activations, workspace.pre_activations, workspace.activations)
+        dead, saturated, rank = np.moveaxis(found[..., :3], 2, 0).copy()
         weights = double.weights[:-1]
         if before is None:
             ratio = np.full((double.members, len(weights)), np.nan)
@@ -211,10 +217,10 @@ class Probe:
                 ratio = np.log10(_by_layer(_change, weights, [weight[list(self._rows)] for weight in before]))
         return LayerStatistics(
             _spread(weights),
-            _spread(workspace.activations),
+            _as_spread(found[..., 3:]),
             _spread(workspace.gradients),
             dead,
             saturated,
-            _by_layer(_effective_rank, workspace.activations),
+            rank,
             ratio,
         )
