@@ -94,7 +94,7 @@ def test_ticks_and_numbers_hold_beyond_double_precision() -> None:
     assert ticks[0] >= -3200
     assert len(ticks) <= 8
     assert texts[0].startswith("10⁻")
-    assert figures.style.number_of_log10(-400 + math.log10(2.5)) == "2.5 × 10⁻⁴⁰⁰"
+    assert figures.style.number_of_log10(-400 + math.log10(2.5)) == "2.5\u00a0×\u00a010⁻⁴⁰⁰"
     assert figures.style.number_of_log10(-math.inf) == "0"
     assert figures.style.number_of_log10(math.inf) == "∞"
     assert figures.style.number_of_log10(3) == "1000"
