@@ -162,7 +162,7 @@ export function three(value) {
   if (exponent > -4 && exponent < 5) return minus(short(value.toFixed(Math.max(0, 2 - exponent))));
   const [digits, rest] = value.toExponential(2).split("e");
   const mantissa = minus(short(digits));
-  return mantissa === "1" ? power(Number(rest)) : `${mantissa} × ${power(Number(rest))}`;
+  return mantissa === "1" ? power(Number(rest)) : `${mantissa}\u00a0×\u00a0${power(Number(rest))}`;
 }
 
 /** Return a score in words: a share as a percentage, else two digits. */
