@@ -28,9 +28,12 @@ def config(name: str, image: str = "png") -> dict[str, Any]:
 
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-NO_BREAK = "\u00a0"
-"""A space at which no line ends: 2.5 × 10⁹ is one word."""
 _LABEL_GAP = 17  # pixels between labels at line ends
+
+
+def times(text: str) -> str:
+    """Return a factor with its sign; no line ends between them."""
+    return f"×\u00a0{text}"
 
 
 def number(value: float) -> str:
@@ -46,7 +49,11 @@ def number(value: float) -> str:
     digits, exponent_text = f"{value:.2e}".split("e")
     mantissa = digits.rstrip("0").rstrip(".").replace("-", "−")
     power = power_of_ten(int(exponent_text))
-    return power if mantissa == "1" else f"{mantissa}{NO_BREAK}×{NO_BREAK}{power}"
+    return power if mantissa == "1" else _scientific(mantissa, power)
+
+
+def _scientific(mantissa: str, power: str) -> str:
+    return f"{mantissa}\u00a0{times(power)}"
 
 
 def power_of_ten(exponent: int) -> str:
@@ -74,7 +81,7 @@ def number_of_log10(log10: float) -> str:
     if not math.isfinite(log10) or abs(log10) < 300:
         return number(10.0**log10 if log10 < 300 else log10)
     exponent = math.floor(log10)
-    return f"{number(10 ** (log10 - exponent))}{NO_BREAK}×{NO_BREAK}{power_of_ten(exponent)}"
+    return _scientific(number(10 ** (log10 - exponent)), power_of_ten(exponent))
 
 
 def layer_ticks(depth: int) -> list[int]:

@@ -52,10 +52,11 @@ def rerun() -> None:
 
 
 def heed_widgets() -> None:
-    """Run the whole page again from a fragment whose message brought the change of a widget outside of it.
+    """Run the whole page again from a fragment whose message brought what the page has to hear of.
 
-    The browser sends in one message what changes in one moment. If a component of a fragment spoke in that
-    moment, the message asks for the fragment alone, and the page would not hear of its own widget.
+    That is a change of the network by a widget of the fragment, or any widget outside of it: the browser sends in one
+    message what changes in one moment, and if a component of a fragment spoke in that moment, the message asks for
+    the fragment alone.
     """
     if _state().get("_touched"):
         st.rerun()

@@ -12,7 +12,7 @@ from winit import theory
 from winit.comparison import Comparison, finding, listed
 from winit.distributions import Drawn
 from winit.figures.palette import coloured
-from winit.figures.style import NO_BREAK, number, number_of_log10, short_name
+from winit.figures.style import number, number_of_log10, short_name, times
 from winit.initializers import LayerShape
 
 
@@ -71,7 +71,7 @@ def scale(sigma_w_squared: float, shape: LayerShape) -> str:
 
 
 def _times(ratio: float) -> str:
-    return f"×{NO_BREAK}{number(ratio)}" if ratio >= 1 or ratio == 0 else f"×{NO_BREAK}1/{number(1 / ratio)}"
+    return times(number(ratio) if ratio >= 1 or ratio == 0 else f"1/{number(1 / ratio)}")
 
 
 def home(measured: Sequence[signals.Signal]) -> str:
@@ -104,8 +104,8 @@ def funnel(measured: signals.Signal) -> str:
         return f"keeps its size to layer {measured.spec.depth}"
     if factor < 1:
         verb = "vanishes" if factor < 0.3 else "fades"
-        return f"{verb}: ×{NO_BREAK}{number(factor)} per layer"
-    return f"{'explodes' if factor > 3 else 'grows'}: ×{NO_BREAK}{number(factor)} per layer"
+        return f"{verb}: {times(number(factor))} per layer"
+    return f"{'explodes' if factor > 3 else 'grows'}: {times(number(factor))} per layer"
 
 
 def signal(measured: Sequence[signals.Signal]) -> str:
@@ -134,10 +134,10 @@ def _course(measured: signals.Signal) -> str:
     if math.isinf(factor):
         return f"at layer {depth} it is beyond all numbers"
     if 0.5 <= whole <= 2:
-        return f"×{NO_BREAK}{number(whole)} by layer {depth}"
+        return f"{times(number(whole))} by layer {depth}"
     with np.errstate(invalid="ignore"):
         first, last = np.median(measured.forward_log10[:, [0, -1]], axis=0)
-    return f"×{NO_BREAK}{number(factor)} per layer, ×{NO_BREAK}{number_of_log10(float(last - first))} by layer {depth}"
+    return f"{times(number(factor))} per layer, {times(number_of_log10(float(last - first)))} by layer {depth}"
 
 
 def _gradients(measured: signals.Signal) -> str:
@@ -146,7 +146,7 @@ def _gradients(measured: signals.Signal) -> str:
         first, last = np.median(measured.backward_log10[:, [0, -1]], axis=0)
     if not (math.isfinite(first) and math.isfinite(last)):
         return "gradients are gone" if min(first, last) == -math.inf else "gradients are beyond all numbers"
-    return f"gradients ×{NO_BREAK}{number_of_log10(float(first - last))} back at layer 1"
+    return f"gradients {times(number_of_log10(float(first - last)))} back at layer 1"
 
 
 def comparison(found: Comparison) -> str:

@@ -267,10 +267,7 @@ def _set(page: Page, sigma_w: float, sigma_b: float) -> None:
 @st.fragment(parallel=True)
 def show_phase_diagram(page: Page) -> None:
     """Show the phase diagram; a point that is selected, or two numbers, set the network's weights and biases."""
-    count = st.session_state.get("_placed", 0)
-    if count != st.session_state.setdefault("_placed_seen", 0):
-        st.session_state["_placed_seen"] = count
-        address.rerun()
+    address.heed_widgets()
     st.subheader("Where it lies: order, chaos and the edge between", anchor=False)
     spec = _base(page.spec)
     mine = _place(spec)
@@ -280,7 +277,7 @@ def show_phase_diagram(page: Page) -> None:
         at = _place(spec.replace(initializer=name))
         if not isinstance(at, str):
             places[name] = at
-    key = f"phase-{count}"
+    key = f"phase-{st.session_state.get('_placed', 0)}"
 
     def selected() -> None:
         points = st.session_state[key].selection.points
