@@ -706,6 +706,20 @@ def test_the_interval_of_the_median_is_the_bootstraps_too(count: int) -> None:
     assert found.median_high == pytest.approx(high, abs=0.05 * width)
 
 
+@pytest.mark.parametrize("count", [5, 10, 33])
+def test_the_interval_is_that_of_scipys_bootstrap(count: int) -> None:
+    values = np.random.default_rng(count).uniform(size=count)
+    reference = stats.bootstrap(
+        (values,),
+        interquartile_mean,
+        n_resamples=comparison._RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    found = score(values)
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), rel=1e-14)
+
+
 def test_the_interval_is_the_percentile_bootstrap_of_the_interquartile_mean() -> None:
     values = np.random.default_rng(3).uniform(size=12)
     found = score(values)

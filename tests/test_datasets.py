@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial import cKDTree
 from sklearn import datasets as sklearn_datasets
+from sklearn.model_selection import train_test_split
 
 from winit import datasets
 from winit.datasets import ACCURACY, DATASETS, R_SQUARED, Data, Dataset, gaussian, load
@@ -138,11 +141,55 @@ def test_tasks_in_the_plane_have_a_thousand_points(name: str) -> None:
     assert sum(SIZES[name]) == len(load(name).train_x) + len(load(name).test_x) == 1000
 
 
-def test_tables_are_those_of_scikit_learn() -> None:
-    for name, classes in (("wine", [59, 71, 48]), ("breast_cancer", [212, 357])):
-        data = load(name)
-        assert np.bincount(np.concatenate([data.train_y, data.test_y])).tolist() == classes
+@pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer", "diabetes"])
+def test_tables_are_those_of_scikit_learn(name: str) -> None:
+    record = DATASETS[name]
+    assert record.build is not None
+    x, y = record.build()
+    options = {"scaled": False} if name == "diabetes" else {}
+    reference_x, reference_y = getattr(sklearn_datasets, f"load_{name}")(return_X_y=True, **options)
+    np.testing.assert_array_equal(x, reference_x)
+    np.testing.assert_array_equal(y, reference_y)
+
+
+def test_classes_are_named_as_in_scikit_learn() -> None:
     assert DATASETS["breast_cancer"].class_names == tuple(sklearn_datasets.load_breast_cancer().target_names)
+
+
+def _parts(size: int, test_size: int, classes: NDArray[np.int64] | None) -> list[list[int]]:
+    """Return the sample numbers of scikit-learn's split."""
+    split = train_test_split(np.arange(size), test_size=test_size, random_state=1, stratify=classes)
+    return [part.tolist() for part in split]
+
+
+@EACH
+def test_a_data_set_is_split_as_by_scikit_learn(name: str) -> None:
+    record, data = DATASETS[name], load(name)
+    assert record.build is not None
+    _, y = record.build()
+    train, test = _parts(len(y), record.test_size, None if record.is_regression else np.asarray(y, dtype=np.int64))
+    if record.is_regression:
+        y = np.ravel((y - y[train].mean()) / y[train].std())
+        np.testing.assert_allclose(data.train_y[:, 0], y[train], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(data.test_y[:, 0], y[test], rtol=1e-5, atol=1e-6)
+    else:
+        assert data.train_y.tolist() == y[train].tolist()
+        assert data.test_y.tolist() == y[test].tolist()
+
+
+@given(counts=st.lists(st.integers(2, 12), min_size=2, max_size=6), data=st.data())
+def test_any_classes_are_split_as_by_scikit_learn(counts: list[int], data: st.DataObject) -> None:
+    total = sum(counts)
+    classes = np.array(data.draw(st.permutations([one for one, count in enumerate(counts) for _ in range(count)])))
+    test_size = data.draw(st.integers(len(counts), total - len(counts)))
+    found = datasets._split(classes, test_size)
+    assert [part.tolist() for part in found] == _parts(total, test_size, classes)
+
+
+def test_without_scikit_learn_a_table_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="scikit-learn"):
+        datasets._file("digits.csv.gz")
 
 
 @EACH

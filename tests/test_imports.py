@@ -164,14 +164,18 @@ def _global_seeding(source: str) -> list[str]:
 
 
 def _draws_without_generator(source: str) -> list[str]:
-    """Return the draws from a global generator: torch's without `generator=`, and numpy's old functions."""
+    """Return the draws from a global generator: torch's without `generator=`, and numpy's functions.
+
+    A generator that is made without a seed counts as one.
+    """
     found = []
     for name, call in _calls(source):
         last = name.rsplit(".", 1)[-1]
         from_torch = last in DRAWS and (name.startswith("torch.") or last.endswith("_"))
         if from_torch and not any(keyword.arg == "generator" for keyword in call.keywords):
             found.append(name)
-        if name.startswith("numpy.random.") and last not in ("default_rng", "SeedSequence", "Generator", "PCG64"):
+        own = last in ("default_rng", "SeedSequence", "Generator", "PCG64", "RandomState") and call.args
+        if name.startswith("numpy.random.") and not own:
             found.append(name)
     return found
 
@@ -315,6 +319,8 @@ def test_global_seeding_is_noticed(source: str, found: bool) -> None:
         ("import torch\ntorch.randn(3, generator=source)", False),
         ("import torch\ntorch.empty(3).normal_(generator=source)", False),
         ("import numpy as np\nnp.random.default_rng(0).normal(size=3)", False),
+        ("import numpy as np\nnp.random.default_rng().normal(size=3)", True),
+        ("import numpy as np\nnp.random.RandomState(0).normal(size=3)", False),
         ("rng.normal(size=3)", False),
         ("code = 'torch.nn.init.normal_(layer.weight)'", False),
     ],

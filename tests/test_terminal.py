@@ -1096,3 +1096,17 @@ def test_train_takes_initializers_side_by_side(capsys: pytest.CaptureFixture[str
     assert names == [(name, seed) for name in ("he_normal", "zeros", "orthogonal") for seed in (0, 1)]
     alone = _ask(capsys, "train", *flags)
     assert found["members"][:2] == alone["members"]
+
+
+def test_commands_on_tables_start_without_scipy_and_scikit_learn() -> None:
+    """Their import takes more than a second, which a short command would mostly consist of."""
+    small = ("--depth", "2", "--width", "8", "--steps", "4")
+    code = f"""
+import sys
+from winit.__main__ import main
+assert main(["train", *{small}]) == 0
+assert main(["compare", *{small}, "--seeds", "5", "--initializers", "zeros"]) == 0
+print(sorted({{"scipy", "sklearn", "pandas", "streamlit"}} & {{name.split(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -173,10 +175,27 @@ class Dataset:
 
 
 def _sklearn() -> Any:
-    """Return `sklearn.datasets`: with scipy.stats and pandas it takes a second and a half, for who loads a table."""
+    """Return `sklearn.datasets`: with scipy.stats and pandas it takes more than a second, for who asks for points."""
     from sklearn import datasets
 
     return datasets
+
+
+def _file(name: str, **reading: Any) -> NDArray[np.float64]:
+    """Return a table of numbers that scikit-learn ships, (samples, columns), without importing scikit-learn."""
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("scikit-learn, whose tables are used, is not installed", name="sklearn")
+    table: NDArray[np.float64] = np.loadtxt(
+        Path(package.submodule_search_locations[0], "datasets", "data", name), ndmin=2, **reading
+    )
+    return table
+
+
+def _labelled(name: str, **reading: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return features and classes of a table whose last column is the class."""
+    table = _file(name, delimiter=",", **reading)
+    return table[:, :-1], table[:, -1].astype(np.int64)
 
 
 def _spirals(samples: int, noise: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -225,7 +244,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_digits (UCI Optical Recognition of Handwritten Digits, test part)",
         64,
         10,
-        lambda: _sklearn().load_digits(return_X_y=True),
+        lambda: _labelled("digits.csv.gz"),
         360,
         "board",
     ),
@@ -291,7 +310,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_wine (UCI Wine)",
         13,
         3,
-        lambda: _sklearn().load_wine(return_X_y=True),
+        lambda: _labelled("wine_data.csv", skiprows=1),
         36,
         "confusion",
         class_names=("cultivar 1", "cultivar 2", "cultivar 3"),
@@ -303,7 +322,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_breast_cancer (UCI Breast Cancer Wisconsin, Diagnostic)",
         30,
         2,
-        lambda: _sklearn().load_breast_cancer(return_X_y=True),
+        lambda: _labelled("breast_cancer.csv", skiprows=1),
         114,
         "confusion",
         class_names=("malignant", "benign"),
@@ -339,7 +358,7 @@ _RECORDS = (
         f"{_SKLEARN}.load_diabetes (Efron et al. 2004, Least Angle Regression)",
         10,
         1,
-        lambda: _sklearn().load_diabetes(return_X_y=True, scaled=False),
+        lambda: (_file("diabetes_data_raw.csv.gz"), _file("diabetes_target.csv.gz")[:, 0]),
         88,
         "scatter",
         is_regression=True,
@@ -376,22 +395,62 @@ def load(name: str) -> Data:
     record = DATASETS[name]
     if record.build is None:
         raise ValueError(f"{name} has no labels")
-    from sklearn.model_selection import train_test_split
-
     x, y = record.build()
-    # Split 1 keeps every pixel that varies at all varying in the training part of digits.
-    train_x, test_x, train_y, test_y = train_test_split(
-        x, y, test_size=record.test_size, random_state=1, stratify=None if record.is_regression else y
-    )
+    train, test = _split(len(y) if record.is_regression else y, record.test_size)
+    train_x, test_x, train_y, test_y = x[train], x[test], y[train], y[test]
     (inputs, test_inputs), mean, scale = _standardized(train_x, test_x)
     labels: tuple[Targets, Targets]
     if record.is_regression:
-        labels, _, _ = _standardized(*(part.reshape(-1, record.outputs) for part in (train_y, test_y)))
+        labels, _, _ = _standardized(*(part.reshape(-1, record.outputs).astype(float) for part in (train_y, test_y)))
     else:
         labels = train_y.astype(np.int64), test_y.astype(np.int64)
     for part in (inputs, test_inputs, *labels):
         part.setflags(write=False)
     return Data(inputs, labels[0], test_inputs, labels[1], record.outputs, mean, scale)
+
+
+_SPLIT = 1
+"""The seed of every split: it keeps each pixel that varies at all varying in the training part of digits."""
+
+
+def _split(samples: int | NDArray[Any], test_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the sample numbers of the training and of the test part, at random; given classes, of each its share.
+
+    They are those of `sklearn.model_selection.train_test_split(..., stratify=classes)`, whose import takes longer
+    than many a training.
+    """
+    rng = np.random.RandomState(_SPLIT)
+    if isinstance(samples, int):
+        order = rng.permutation(samples)
+        return order[test_size:], order[:test_size]
+    of_class = [np.flatnonzero(samples == one) for one in np.unique(samples)]
+    in_train = _shares(np.array([len(each) for each in of_class]), len(samples) - test_size, rng)
+    left = np.array([len(each) for each in of_class]) - in_train
+    in_test = _shares(left, test_size, rng)
+    parts: list[list[NDArray[np.int64]]] = [[], []]
+    for each, first, second in zip(of_class, in_train, in_test, strict=True):
+        shuffled = each[rng.permutation(len(each))]
+        parts[0].append(shuffled[:first])
+        parts[1].append(shuffled[first : first + second])
+    train, test = (rng.permutation(np.concatenate(part)) for part in parts)
+    return train, test
+
+
+def _shares(counts: NDArray[np.int64], draws: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """Return how many of so many draws fall to each class, by its count: rounded down, then by largest remainder.
+
+    Of equal remainders chance chooses.
+    """
+    exact = counts / counts.sum() * draws
+    shares = np.floor(exact)
+    remainders = exact - shares
+    for remainder in np.unique(remainders)[::-1]:
+        missing = int(draws - shares.sum())
+        if missing:
+            equal = np.flatnonzero(remainders == remainder)
+            shares[rng.choice(equal, size=min(len(equal), missing), replace=False)] += 1
+    whole: NDArray[np.int64] = shares.astype(np.int64)
+    return whole
 
 
 def _standardized(

@@ -11,12 +11,11 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special
 
 from winit.fields import Refused
 
@@ -26,6 +25,13 @@ TRUNCATED_STDDEV = 0.87962566103423978
 """Standard deviation of N(0, 1) cut at two standard deviations: sqrt(1 - 2 a phi(a) / (2 Phi(a) - 1)), a = 2."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+
+
+def _special() -> Any:
+    """Return `scipy.special`: a quarter of a second to import, for who asks for shares below a number."""
+    from scipy import special
+
+    return special
 
 
 class Moments(NamedTuple):
@@ -187,7 +193,7 @@ class Normal(Law):
         return np.exp(-0.5 * z**2) / (self.sigma * math.sqrt(2 * math.pi))
 
     def _cumulative(self, x: Array) -> Array:
-        below: Array = special.ndtr((x - self.mu) / self.sigma)
+        below: Array = _special().ndtr((x - self.mu) / self.sigma)
         return below
 
 
@@ -285,8 +291,8 @@ class TruncatedNormal(Law):
             return self._mode + self.parent * (start + (end - start) * part)
         # In logarithms and on the lower side, where float64 tells the probabilities of far tails apart.
         side = -1 if self._cut[0] > 0 else 1
-        least, most = special.log_ndtr(sorted(side * bound for bound in self._cut))
-        z: Array = special.ndtri_exp(most + np.log1p((1 - u) * np.expm1(least - most)))
+        least, most = _special().log_ndtr(sorted(side * bound for bound in self._cut))
+        z: Array = _special().ndtri_exp(most + np.log1p((1 - u) * np.expm1(least - most)))
         return self.mu + self.parent * side * z
 
     def _draw(self, size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
@@ -394,11 +400,11 @@ class StudentT(Law):
         return torch.empty(size).normal_(0.0, self._scale, generator=generator).div_(root)
 
     def _density(self, x: Array) -> Array:
-        area = self._scale * math.sqrt(self.nu) * float(special.beta(0.5, self.nu / 2))
+        area = self._scale * math.sqrt(self.nu) * float(_special().beta(0.5, self.nu / 2))
         return np.exp(-(self.nu + 1) / 2 * np.log1p((x / self._scale) ** 2 / self.nu)) / area
 
     def _cumulative(self, x: Array) -> Array:
-        below: Array = special.stdtr(self.nu, x / self._scale)
+        below: Array = _special().stdtr(self.nu, x / self._scale)
         return below
 
 
@@ -475,13 +481,13 @@ class Orthogonal(_Coordinate):
         return np.clip(x / self.gain, -1, 1) ** 2
 
     def _density(self, x: Array) -> Array:
-        height = 1 / (abs(self.gain) * special.beta(0.5, (self.n - 1) / 2))
+        height = 1 / (abs(self.gain) * _special().beta(0.5, (self.n - 1) / 2))
         with np.errstate(divide="ignore"):  # n = 2 is the arcsine law, infinite at its ends
             inside = height * (1 - self._squared(x)) ** ((self.n - 3) / 2)
         return np.where(np.abs(x) <= abs(self.gain), inside, 0.0)
 
     def _cumulative(self, x: Array) -> Array:
-        nearer: Array = special.betainc(0.5, (self.n - 1) / 2, self._squared(x))
+        nearer: Array = _special().betainc(0.5, (self.n - 1) / 2, self._squared(x))
         return 0.5 + 0.5 * np.sign(x) * nearer
 
 
@@ -504,7 +510,7 @@ class CubeDirection(_Coordinate):
         """
         step = 0.125
         t = np.exp(np.arange(-40, 80, step))
-        zeroth, fourth = (special.gamma(a) * special.gammainc(a, t) / (2 * t**a) for a in (0.5, 2.5))
+        zeroth, fourth = (_special().gamma(a) * _special().gammainc(a, t) / (2 * t**a) for a in (0.5, 2.5))
         return float(self.n**2 * step * np.sum(t**2 * fourth * zeroth ** (self.n - 1)))
 
     def _draw(self, size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import gc
 
 import plotly.io
-import scipy.stats
+import scipy.special
 import sklearn.datasets
-import sklearn.model_selection
 import torch
 
 from winit import comparison, distributions, neurons, recording, signal, spectrum
@@ -23,7 +22,7 @@ from winit.figures import training as _training
 from winit.figures.chart import Chart
 
 _USED = (comparison, distributions, neurons, recording, signal, spectrum, torch)
-_USED_LATE = (scipy.stats, sklearn.datasets, sklearn.model_selection)  # imported where they are used, for the terminal
+_USED_LATE = (scipy.special, sklearn.datasets)  # imported where they are used, for the terminal
 _DRAWN = (_comparison, _distributions, _home, _signal, _training)
 
 # The first figure of a process loads plotly's templates and classes: 0.3 s that no visitor should wait for.
