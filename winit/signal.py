@@ -130,14 +130,14 @@ def _underflows(log10: Array) -> NDArray[np.bool_]:
     return np.asarray((log10 / 2 < -126 * math.log10(2)) & (log10 > -np.inf))
 
 
-def _second_moment_log10(values: torch.Tensor, squares: torch.Tensor | None = None) -> Array:
+def _second_moment_log10(values: torch.Tensor, squares: Array | None = None) -> Array:
     """Return log10 of the mean square of each of the values (N, units, samples), (N,).
 
     Scaled where squares under- or overflow. `squares` (N,) is their sum, where it is known.
     """
-    rows = values.flatten(1).numpy()
-    with quiet():
-        found: Array = np.vecdot(rows, rows) if squares is None else squares.numpy()
+    if squares is None:
+        squares = _squares(values.flatten(1).numpy())
+    found = squares
     scaled = np.flatnonzero(~((found > 1e-280) & (found < 1e300))).tolist()
     with np.errstate(divide="ignore"):
         found = np.log10(found / values[0].numel())
@@ -227,26 +227,34 @@ def _mean_squared_cosine(values: torch.Tensor) -> Array:
     return _mean_over_pairs(np.square(gram).sum(axis=(1, 2)), has_direction)
 
 
-def _distinct(weights: torch.Tensor) -> Counts:
-    """Return how many different rows each of the weights (N, rows, columns) has, (N,)."""
-    sums = weights.sum(dim=2).numpy()
-    found = np.full(len(sums), sums.shape[1])
-    ordered = np.sort(sums, axis=1)  # NaN last
-    if np.all(ordered[:, 1:] > ordered[:, :-1]) and not np.isnan(ordered[:, -1]).any():
-        return found
-    order = sums.argsort(axis=1)
-    ordered = np.take_along_axis(sums, order, axis=1)
-    # Equal rows have equal sums; only those of equal sums, or of none, need a look.
-    alike = np.isnan(ordered)
-    is_equal = ordered[:, 1:] == ordered[:, :-1]
-    alike[:, 1:] |= is_equal
-    alike[:, :-1] |= is_equal
-    for place in np.flatnonzero(alike.any(axis=1)).tolist():
-        rows = weights[place].numpy()[order[place, alike[place]]]
-        is_zero = ~rows.any(axis=1)
-        others = {row.tobytes() for row in rows[~is_zero] + 0.0}  # no -0
-        found[place] -= len(rows) - len(others) - bool(is_zero.any())
+def _squares(values: Array) -> Array:
+    """Return the sums of squares of the last axis, those beyond all numbers included."""
+    with quiet():
+        found: Array = np.vecdot(values, values)
     return found
+
+
+def _are_distinct(weights: torch.Tensor) -> bool:
+    """Return whether all rows of the weights (N, rows, columns) differ, by a few of their columns: False is a maybe."""
+    ordered = np.sort(_squares(weights[:, :, :: -(-weights.shape[2] // 8)].numpy()), axis=1)
+    return bool((ordered[:, 1:] > ordered[:, :-1]).all() and (ordered[:, -1] < np.inf).all())
+
+
+def _distinct(weights: torch.Tensor) -> tuple[Counts, Array]:
+    """Return how many different rows each of the weights (N, rows, columns) has, (N,), and its sum of squares."""
+    values = weights.numpy()
+    squares = _squares(values)
+    is_zero = squares == 0
+    if is_zero.any():
+        is_zero[is_zero] = ~values[is_zero].any(axis=1)
+    found: Counts = squares.shape[1] - np.maximum(is_zero.sum(axis=1) - 1, 0)
+    # Equal rows have equal squares; where two of those agree, or say nothing, the rows need a look.
+    ordered = np.sort(np.where(is_zero, -np.arange(1.0, squares.shape[1] + 1), squares), axis=1)  # NaN last
+    is_doubtful = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1) | ~(ordered[:, -1] < np.inf)
+    for place in np.flatnonzero(is_doubtful).tolist():
+        others = values[place, ~is_zero[place]] + 0.0  # no -0
+        found[place] = len({row.tobytes() for row in others}) + bool(is_zero[place].any())
+    return found, squares.sum(axis=1)
 
 
 def _variance(values: torch.Tensor, mean: torch.Tensor) -> Array:
@@ -336,7 +344,7 @@ def _moments(phi: Activation, z: torch.Tensor, a: torch.Tensor) -> Array:
     of_samples = a.mean(dim=1, keepdim=True)
     return np.stack(
         [
-            _second_moment_log10(z, squares.sum(dim=1)),
+            _second_moment_log10(z, squares.sum(dim=1).numpy()),
             unknown,
             unknown,
             _second_moment_log10(a),
@@ -410,7 +418,8 @@ def _measure_group(
         z = gathered(workspace.pre_activations, layers, kept[0])
         a = gathered(workspace.activations, layers)
         moments[:, :, layers] = by_member(_moments(workspace.ensemble.activation, z, a))
-    distinct[0] = np.stack([_distinct(weight) for weight in workspace.ensemble.weights[:-1]], axis=1)
+    for layer, weight in enumerate(workspace.ensemble.weights[:-1]):
+        distinct[0, :, layer] = weight.shape[1] if _are_distinct(weight) else _distinct(weight)[0]
     if backward:
         places = iter(range(spec.depth, -1, -1))
 
@@ -419,8 +428,8 @@ def _measure_group(
                 place = next(places)
                 if place < spec.depth:  # hidden
                     of_weights = linear.gradients[0]
-                    moments[2, :, place] = _second_moment_log10(of_weights) - 2 * math.log10(samples)
-                    distinct[1, :, place] = _distinct(of_weights)
+                    distinct[1, :, place], squares = _distinct(of_weights)
+                    moments[2, :, place] = _second_moment_log10(of_weights, squares) - 2 * math.log10(samples)
 
         alignment = pull_back(workspace, outputs, spec, samples, seeds, look)
         for layers in chunks:
