@@ -143,7 +143,9 @@ def product(left: Tensor, right: Tensor, out: Tensor, scratch: Scratch) -> Calla
     is_along_rows = left.stride(2) == 1 and right.stride(1) == 1 and right.stride(2) > 1
     if is_along_rows and min(rows, columns) >= _SQUARE_FROM and shared <= _WIDE_FROM:
         # The kernels for small matrices leave out inner products of rows; turning one factor around is faster.
-        turned = scratch.setdefault(b.shape, np.empty(b.shape, dtype=b.dtype))
+        if b.shape not in scratch:
+            scratch[b.shape] = np.empty(b.shape, dtype=b.dtype)
+        turned = scratch[b.shape]
 
         def multiply() -> None:
             np.copyto(turned, b)

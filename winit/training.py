@@ -177,7 +177,7 @@ def _pieces(data: Data, part: Part, width: int, dtype: torch.dtype) -> list[tupl
         size = min(size, max(_LINE, _SMALL_PRODUCT // width**2 // _LINE * _LINE))
     return [
         (
-            torch.tensor(x[first : first + size], dtype=dtype).T.unsqueeze(0),
+            torch.tensor(np.ascontiguousarray(x[first : first + size].T), dtype=dtype).unsqueeze(0),
             loss_of(data).targets(y[first : first + size], dtype),
         )
         for first in range(0, len(x), size)
@@ -262,6 +262,8 @@ class Group:
         self._workspace: Workspace | None = None
         self._evaluation: dict[int, Workspace] = {}
         """By the number of samples of a pass."""
+        self._given: dict[Part, list[tuple[Tensor, Tensor]]] = {}
+        """By the part: inputs for all members, and targets; the same tensors each time, which passes prepare for."""
         self._probes: dict[tuple[int, ...], Probe] = {}
         """By the members that are looked at."""
         rates = torch.tensor([member.learning_rate for member in self.members], dtype=torch.float64)
@@ -318,11 +320,14 @@ class Group:
         is_kept = self._keeps_answers and part == "test"
         if is_kept:
             self.answers.clear()
-        for inputs, targets in _pieces(self.data, part, max(self.spec.widths), self.ensemble.dtype):
+        if part not in self._given:
+            pieces = _pieces(self.data, part, max(self.spec.widths), self.ensemble.dtype)
+            self._given[part] = [(inputs.expand(count, -1, -1), targets) for inputs, targets in pieces]
+        for inputs, targets in self._given[part]:
             samples = inputs.shape[2]
             if samples not in self._evaluation:
                 self._evaluation[samples] = Workspace(self.ensemble, samples, is_training=False, is_lean=True)
-            outputs = self._evaluation[samples].forward(inputs.expand(count, -1, -1))
+            outputs = self._evaluation[samples].forward(inputs)
             if is_kept:
                 self.answers.append(outputs.clone())
             if self.data.is_classification:
@@ -349,6 +354,7 @@ class Group:
     def rest(self) -> None:
         """Let go of all memory but what is learned and what the optimizer keeps, until it is needed again."""
         self._evaluation.clear()
+        self._given.clear()
         self._probes.clear()
         self.answers.clear()
         self._workspace = self.before = None
