@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from tests.test_layers import Phi, in_order, module_of
+from winit import training as training_module
 from winit.activations import ACTIVATIONS
+from winit.activations import activation as _activation
 from winit.datasets import Data
 from winit.layers import NORMALIZATIONS, RESIDUALS, linears
 from winit.network import Member, initialize
@@ -78,8 +80,9 @@ def follow(spec: Spec, data: Data, initializer: str = "he_normal") -> tuple[Trai
         optimizer = OPTIMIZERS[spec.optimizer](in_order(module), spec.weight_decay)
         setups.append((optimizer, SCHEDULES[spec.schedule](optimizer)))
     (group,) = training.groups
-    batches = [(inputs.clone(), targets) for inputs, targets in (next(group.batches) for _ in range(spec.steps))]
-    group.batches = iter(batches)
+    # Of a group that draws the same.
+    drawn = Training(spec, members, every=spec.steps, data=data, dtype=torch.float64).groups[0].batches
+    batches = [(inputs.clone(), targets) for inputs, targets in (next(drawn) for _ in range(spec.steps))]
     worst = 0.0
     next(training)
     for step in range(spec.steps):
@@ -153,6 +156,21 @@ def test_fifty_steps_are_those_of_autograd(activation: str, normalization: str, 
 @pytest.mark.parametrize(("number", "activation"), list(enumerate(OTHERS)))
 def test_fifty_steps_of_each_activation_are_those_of_autograd(number: int, activation: str) -> None:
     _fifty_steps(activation, *BLOCKS[7 * number % len(BLOCKS)])
+
+
+@pytest.mark.parametrize("is_small", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if _activation(name).in_arrays])
+def test_fifty_steps_are_those_of_autograd_whoever_makes_them(
+    activation: str, loss: str, is_small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_module, "are_small", lambda spec, batch_size: is_small)
+    dataset, initializer = "digits" if loss == "cross_entropy" else "moons", "random_normal(stddev=0.5)"
+    shape = {"width": (7, 4, 9), "batch_size": 13}
+    spec = _Shaped(**shape, activation=activation, dataset=dataset, schedule="cosine", steps=STEPS)
+    training, modules, losses = follow(spec, data_of(loss), initializer)
+    assert bool(training.groups[0]._small) == is_small
+    expect_equal(training, modules, losses)
 
 
 @pytest.mark.parametrize("normalization", ["none", "layer"])

@@ -39,6 +39,7 @@ RANKS = {
     "winit.lenses": 7,
     "winit.distributions": 7,
     "winit.signal": 7,
+    "winit.small": 7,
     "winit.statistics": 7,
     "winit.training": 7,
     "winit.budget": 8,

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeVar
+from itertools import count
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from winit.network import Ensemble, Member, Workspace, initialize, seeds_of
 from winit.optimizers import OPTIMIZERS, SCHEDULES, clip_
 from winit.queueing import POOL, WORKERS
 from winit.seeds import generator
+from winit.small import SmallSteps, are_small
 from winit.spec import Spec
 from winit.statistics import LayerStatistics, Probe
 
@@ -43,6 +45,8 @@ _SMALL_WIDTH, _SMALL_PRODUCT = 100, 1_000_000  # up to so many multiplications N
 _LINE = 32  # and with rows that begin at whole lines of the cache
 _STEPS = 25  # whose batches are drawn at once, or fewer, of so many sample numbers:
 _DRAWN = 400_000
+_SMALL_STEPS = 200  # of small networks, whose batches are drawn and gathered at once, or fewer, of so many numbers:
+_SMALL_DRAWN = 65_536
 _LOSSES = 16_384  # of samples, that are kept before they are looked at
 
 
@@ -222,17 +226,27 @@ class _Batches:
 
         The inputs are always the same tensor, written anew.
         """
-        first = 0
         inputs = self._gathered.view(len(self.rows), self.size, -1).mT  # a view: the products read it as it lies
-        while True:
-            index = self._indices(first, self.chunk)[self.rows].transpose(0, 1).contiguous()
+        for index in self._numbers(self.chunk):
             places = index.view(self.chunk, -1)
             targets = self.targets[index].mT.contiguous()
             # One after the other: many tensors at once would set off Python's garbage collector.
             for step in range(self.chunk):
                 torch.index_select(self.inputs, 0, places[step], out=self._gathered)
                 yield inputs, targets[step]
-            first += self.chunk
+
+    def by_chunks(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield the same, as arrays, of many steps at once: (steps, members, size, features) and likewise."""
+        inputs, targets = self.inputs.numpy(), self.targets.numpy()
+        each = self.size * len(self.rows) * (inputs.shape[1] + targets.shape[1])
+        for index in self._numbers(max(1, min(_SMALL_STEPS, _SMALL_DRAWN // each))):
+            # NumPy's indexing takes ten times as long.
+            yield np.take(inputs, index.numpy(), axis=0), np.take(targets, index.numpy(), axis=0)
+
+    def _numbers(self, steps: int) -> Iterator[Tensor]:
+        """Yield the sample numbers of so many steps after the other, (steps, members, size), without end."""
+        for first in count(0, steps):
+            yield self._indices(first, steps)[self.rows].transpose(0, 1).contiguous()
 
 
 class Group:
@@ -259,6 +273,10 @@ class Group:
         self.batch_size = batches.size
         self._samples = torch.tensor(batches.size, dtype=dtype)  # to divide by a number takes torch twice as long
         self.batches = iter(batches)
+        self._small: SmallSteps | None = None
+        if are_small(spec, batches.size):
+            each = [member.learning_rate for member in self.members]
+            self._small = SmallSteps(self.ensemble, self.loss, batches.by_chunks(), batches.size, each)
         self._workspace: Workspace | None = None
         self._evaluation: dict[int, Workspace] = {}
         """By the number of samples of a pass."""
@@ -283,15 +301,25 @@ class Group:
         """Train up to a step; `keep_before` keeps the weights from before the last update."""
         # Products with denormal numbers are up to 200 times slower; the setting belongs to the thread.
         torch.set_flush_denormal(True)
+        if keep_before and self.step < until:
+            self._train(until - 1)
+            self.before = [weight.clone() for weight in self.ensemble.weights[:-1]]
+        self._train(until)
+
+    def _train(self, until: int) -> None:
+        """Train up to a step."""
         shape = len(self.members), self.loss.rows(self.data.outputs), self.batch_size
         while self.step < until:
             first = self.step
-            count = min(max(1, _LOSSES // math.prod(shape)), until - first)
-            table = torch.empty(count, *shape, dtype=self.ensemble.dtype)
-            for row in table:
-                if keep_before and self.step == until - 1:
-                    self.before = [weight.clone() for weight in self.ensemble.weights[:-1]]
-                self._update(row)
+            made = min(max(1, _LOSSES // math.prod(shape)), until - first)
+            table = torch.empty(made, *shape, dtype=self.ensemble.dtype)
+            factors = (self.schedule(step, self.spec.steps) for step in range(first, first + made))
+            if self._small is not None:
+                self._small.run(factors, table.numpy())
+            else:
+                for factor, row in zip(factors, table, strict=True):
+                    self._update(factor, row)
+            self.step += made
             losses = self.loss.means(table)
             self.batch_losses = losses[-1]
             # Read once for many steps; the table still has the exact one.
@@ -299,8 +327,8 @@ class Group:
                 if self.diverged_at[member] is None and any(lost):
                     self.diverged_at[member] = first + lost.index(True)
 
-    def _update(self, losses: Tensor) -> None:
-        """Make one step, and write the losses on its batch, (members, rows, samples)."""
+    def _update(self, factor: float, losses: Tensor) -> None:
+        """Make one step, the rate times `factor`, and write the losses on its batch, (members, rows, samples)."""
         inputs, targets = next(self.batches)
         workspace = self.workspace
         outputs = workspace.forward(inputs)
@@ -308,8 +336,7 @@ class Group:
         workspace.backward(self.loss.gradient(outputs, targets).div_(self._samples))
         if self.spec.clip:
             clip_(workspace.packed_gradients.tensors, self.spec.clip)
-        self.optimizer.update(self.schedule(self.step, self.spec.steps))
-        self.step += 1
+        self.optimizer.update(factor)
 
     @torch.inference_mode()
     def evaluate(self, part: Part) -> tuple[Array, Array]:
