@@ -56,6 +56,12 @@ def seeds_of(spec: Spec, count: int) -> tuple[int, ...]:
     return tuple((spec.seed + number) % 2**31 for number in range(count))
 
 
+def places(rows: Sequence[int]) -> slice | list[int]:
+    """Return what picks some members, by their numbers in ascending order, without a copy where they are neighbours."""
+    are_neighbours = len(rows) == rows[-1] - rows[0] + 1
+    return slice(rows[0], rows[-1] + 1) if are_neighbours else list(rows)
+
+
 @dataclass(frozen=True)
 class Ensemble:
     """Networks of one shape. The last layer is linear."""
@@ -112,8 +118,7 @@ class Ensemble:
 
     def take(self, other: Ensemble, rows: Sequence[int]) -> None:
         """Write some members of another ensemble of this shape over those of this one, which are as many."""
-        are_neighbours = len(rows) == rows[-1] - rows[0] + 1
-        chosen = slice(rows[0], rows[-1] + 1) if are_neighbours else list(rows)
+        chosen = places(rows)
         for here, there in zip(self._tensors(), other._tensors(), strict=True):
             here.copy_(there[chosen])
 

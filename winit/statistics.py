@@ -18,7 +18,7 @@ from torch import Tensor
 
 from winit.activations import Activation
 from winit.losses import Loss
-from winit.network import Ensemble, Workspace
+from winit.network import Ensemble, Workspace, places
 
 Array = NDArray[np.float64]
 
@@ -116,20 +116,49 @@ def _as_spread(found: Array) -> Spread:
     return Spread(mean, deviation, low, high, found[..., 4:].astype(np.uint16))
 
 
+def _ends(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest of values (rows, ...), (rows, 1) each."""
+    flat = values.flatten(1)
+    return flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)  # aminmax takes five times as long
+
+
 def _spread_of(values: Tensor) -> Array:
     """Return mean, deviation, both ends and counts of values (rows, ...): (rows, 4 + BINS)."""
+    return _spread_between(values, *_ends(values))
+
+
+def _spread_between(values: Tensor, low: Tensor, high: Tensor) -> Array:
+    """Return the same of values whose ends are known."""
     flat = values.flatten(1)
-    low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)  # aminmax takes five times as long
     scaled, largest = _scaled(flat, torch.maximum(low.abs(), high.abs()))
     mean = scaled.mean(dim=1, keepdim=True)
-    deviation = (scaled - mean).square_().mean(dim=1, keepdim=True).sqrt_() * largest
-    width = torch.where(high > low, high - low, 1.0)
+    deviation = _variance(scaled, mean).sqrt_()[:, None] * largest
+    per_bin = BINS / torch.where(high > low, high - low, 1.0)
     some = flat[:, :: max(1, flat.shape[1] // _COUNTED)]
-    place = ((some - low) / width * BINS).nan_to_num_().long().clamp_(0, BINS - 1)
+    place = (some - low).mul_(per_bin).clamp_(0, BINS - 1)
+    is_simple = (low + per_bin).isfinite() & (per_bin > 0)
+    if not bool(is_simple.all()):  # ends beyond all numbers, or too near
+        place.nan_to_num_()
+    place = place.long()
     counts = flat.new_zeros(flat.shape[0], BINS)
     counts.scatter_add_(1, place, torch.ones_like(place, dtype=flat.dtype))
     found: Array = torch.cat([mean * largest, deviation, low, high, counts], dim=1).numpy()
     return found
+
+
+def _variance(flat: Tensor, mean: Tensor) -> Tensor:
+    """Return the variance of values (rows, N) whose mean (rows, 1) is known, (rows,)."""
+    squares = _squares(flat) / flat.shape[1]
+    variance = squares - mean[:, 0].square()
+    # Half as long as the mean square of what is left without the mean, where that is not a trifle beside it.
+    return variance if bool((variance > 1e-6 * squares).all()) else _squares(flat - mean) / flat.shape[1]
+
+
+def _squares(values: Tensor) -> Tensor:
+    """Return the sum of squares over all but the first axis."""
+    rows = values.flatten(1).numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return torch.from_numpy(np.vecdot(rows, rows))
 
 
 def _scaled(values: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,29 +175,29 @@ def steepest(activation: Activation) -> float:
     return float(np.abs(activation.slopes(np.linspace(-10, 10, 20_001))).max())
 
 
-def _effective_rank(activations: Tensor) -> Array:
-    """Return the participation ratio of activations (members, units, samples) over samples, (members,)."""
-    scaled, _ = _scaled(activations, activations.abs().amax(dim=(1, 2), keepdim=True))
+def _effective_rank(activations: Tensor, largest: Tensor) -> Array:
+    """Return the participation ratio of activations (members, units, samples) over samples, (members,).
+
+    `largest` (members, 1) are their largest sizes.
+    """
+    scaled, _ = _scaled(activations, largest[:, :, None])
     centred = scaled - scaled.mean(dim=2, keepdim=True)
     units, samples = centred.shape[1:]
     gram = centred @ centred.mT if units < samples else centred.mT @ centred
     trace = torch.diagonal(gram, dim1=1, dim2=2).sum(dim=1)
-    squares = gram.square().sum(dim=(1, 2))
+    squares = _squares(gram)
     rank: Array = torch.where(squares > 0, trace.square() / torch.where(squares > 0, squares, 1.0), 0.0).numpy()
     return rank
 
 
 def _size(values: Tensor) -> Tensor:
-    """Return the root of the mean square over all but the first axis, scaled so that squares do not underflow."""
+    """Return the root of the mean square over all but the first axis, scaled where squares leave the numbers."""
     flat = values.flatten(1)
-    scaled, scale = _scaled(flat, flat.abs().amax(dim=1, keepdim=True))
-    return scaled.square().mean(dim=1).sqrt() * scale[:, 0]
-
-
-def _change(weights: Tensor, before: Tensor) -> Array:
-    """Return the size of a change over that of what it led to, (rows,)."""
-    change: Array = (_size(weights - before.double()) / _size(weights)).numpy()
-    return change
+    squares, scale = _squares(flat), torch.ones(1, 1, dtype=values.dtype)
+    if not bool(((squares > 1e-280) & (squares < 1e300)).all()):
+        flat, scale = _scaled(flat, flat.abs().amax(dim=1, keepdim=True))
+        squares = _squares(flat)
+    return (squares / flat.shape[1]).sqrt_() * scale[:, 0]
 
 
 def dead_and_saturated(phi: Activation, z: Tensor, a: Tensor) -> tuple[Array, Array]:
@@ -176,7 +205,7 @@ def dead_and_saturated(phi: Activation, z: Tensor, a: Tensor) -> tuple[Array, Ar
 
     Of units whose slope is 0 for every sample; of units and samples whose slope is below `FLAT` of the steepest.
     """
-    slope = phi.backward(torch.ones_like(z), z, a, torch.empty_like(z)).abs_()
+    slope = phi.backward(z.new_ones(1).expand_as(z), z, a, torch.empty_like(z)).abs_()
     dead: Array = (slope.amax(dim=2) == 0).double().mean(dim=1).numpy()
     is_flat = slope.numpy() < FLAT * steepest(phi)  # NumPy compares faster
     return dead, np.array([np.count_nonzero(row) / row.size for row in is_flat])
@@ -204,8 +233,9 @@ class Probe:
         workspace.backward(self._loss.value_and_gradient(workspace.forward(self._inputs), self._targets)[1])
 
         def of_activations(z: Tensor, a: Tensor) -> Array:
-            one_each = *dead_and_saturated(double.activation, z, a), _effective_rank(a)
-            return np.column_stack([*one_each, _spread_of(a)])
+            low, high = _ends(a)
+            rank = _effective_rank(a, torch.maximum(low.abs(), high.abs()))
+            return np.column_stack([*dead_and_saturated(double.activation, z, a), rank, _spread_between(a, low, high)])
 
         found = _by_layer(of_activations, workspace.pre_activations, workspace.activations)
         dead, saturated, rank = np.moveaxis(found[..., :3], 2, 0).copy()
@@ -213,8 +243,9 @@ class Probe:
         if before is None:
             ratio = np.full((double.members, len(weights)), np.nan)
         else:
-            with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 have no ratio
-                ratio = np.log10(_by_layer(_change, weights, [weight[list(self._rows)] for weight in before]))
+            chosen = places(self._rows)
+            changes = [_size(now - earlier[chosen]) / _size(now) for now, earlier in zip(weights, before, strict=True)]
+            ratio = torch.stack(changes, dim=1).log10_().numpy()  # weights of 0 have none
         return LayerStatistics(
             _spread(weights),
             _as_spread(found[..., 3:]),
