@@ -179,6 +179,7 @@ def _pieces(data: Data, part: Part, width: int, dtype: torch.dtype) -> list[tupl
     size = _PIECE
     if width < _SMALL_WIDTH:
         size = min(size, max(_LINE, _SMALL_PRODUCT // width**2 // _LINE * _LINE))
+    size = -(-len(x) // (-(-len(x) // size) * _LINE)) * _LINE  # as many pieces, of equal size: small ones take longer
     return [
         (
             torch.tensor(np.ascontiguousarray(x[first : first + size].T), dtype=dtype).unsqueeze(0),
