@@ -119,6 +119,16 @@ def test_a_diverged_member_leaves_the_others_alone() -> None:
     np.testing.assert_array_equal(together.weights.counts[1:], alone.weights.counts)
 
 
+def test_a_spread_far_from_0_is_exact_and_knows_no_company() -> None:
+    noise = torch.randn(3, 6, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    values = torch.cat([noise[:1], 1e7 + noise[1:2], 1e-7 * noise[2:], torch.full((1, 6, 50), 3.0)])
+    found = statistics._spread_of(values)
+    np.testing.assert_allclose(found[:, 0], values.mean(dim=(1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 1], values.numpy().std(axis=(1, 2)), rtol=1e-9)
+    for row in range(len(values)):
+        np.testing.assert_array_equal(found[row], statistics._spread_of(values[row : row + 1])[0])
+
+
 def test_statistics_change_nothing_of_the_run() -> None:
     spec = Spec(depth=3, width=9, steps=12, optimizer="adam", learning_rate=0.01, normalization="batch")
     plain, watched = Training(spec, MEMBERS), Training(spec, MEMBERS, layer_statistics=True)

@@ -150,8 +150,11 @@ def _variance(flat: Tensor, mean: Tensor) -> Tensor:
     """Return the variance of values (rows, N) whose mean (rows, 1) is known, (rows,)."""
     squares = _squares(flat) / flat.shape[1]
     variance = squares - mean[:, 0].square()
-    # Half as long as the mean square of what is left without the mean, where that is not a trifle beside it.
-    return variance if bool((variance > 1e-6 * squares).all()) else _squares(flat - mean) / flat.shape[1]
+    # Half the time of the mean square of what is left without the mean, which those need whose mean is nearly all.
+    needs = variance <= 1e-6 * squares
+    if bool(needs.any()):
+        variance = torch.where(needs, _squares(flat - mean) / flat.shape[1], variance)
+    return variance
 
 
 def _squares(values: Tensor) -> Tensor:
