@@ -35,6 +35,15 @@ def test_points_are_the_medians_over_seeds(direction: str) -> None:
     assert np.allclose(lines[1], course.median_log10)
 
 
+def test_a_correlation_that_nobody_has_is_said_in_the_figure_and_one_that_some_have_is_not() -> None:
+    none, some = (signal.measure(SMALL.replace(initializer=name), 2) for name in ("zeros", "he_normal"))
+    texts = [
+        [note.text for note in figures.correlations(signals, {}, {}, LIGHT).layout.annotations]
+        for signals in ([none], [none, some], [some])
+    ]
+    assert [any("no values that are finite" in str(text) for text in each) for each in texts] == [True, False, False]
+
+
 def test_only_points_without_overlays() -> None:
     found = signal.measure(SMALL, 2)
     chart = figures.moments([found], {SMALL.initializer: signal.predict(found)}, LIGHT, direction="forward", overlay=())

@@ -84,6 +84,13 @@ def test_copies_of_neurons_are_counted() -> None:
     assert said(at).count("**8 neurons, 1 distinct**") == 2
 
 
+def test_who_has_no_correlation_is_named() -> None:
+    for name, end in (("zeros", "ends. None: zeros."), ("he_normal", "ends.")):
+        at = visit(initializer=name, initializers="orthogonal")
+        (caption,) = [caption.value for caption in at.caption if caption.value.startswith("Dead: units")]
+        assert caption.endswith(end)
+
+
 def test_where_theory_has_nothing_to_say_it_says_why() -> None:
     at = visit(initializer="constant(value=0.1)", initializers="")
     assert "theory needs weights of mean 0, not 0.1" in said(at)

@@ -265,8 +265,8 @@ def _lines(
                 f"<b>{name}</b>, layer {layer}<br>{write(value)}" for layer, value in enumerate(middle, start=1)
             ],
         )
-        if not np.isfinite(middle).any():
-            style.note(chart, "no values that are finite and not 0", x=0.5, y=0.5, palette=palette, xanchor="center")
+    if not any(np.isfinite(np.median(getattr(one, quantity), axis=0)).any() for one in signals):
+        style.note(chart, "no values that are finite and not 0", x=0.5, y=0.5, palette=palette, xanchor="center")
     _layer_axis(chart, signals[0].spec.depth)
 
 
