@@ -374,7 +374,8 @@ def _interval(values: Array, statistic: Callable[..., Array]) -> tuple[float, fl
     defined where resamples are equal.
     """
     drawn = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.percentile(statistic(values[drawn], axis=-1), (2.5, 97.5)).tolist()
+    # Rounding may cross them where most values are equal.
+    low, high = sorted(np.percentile(statistic(values[drawn], axis=-1), (2.5, 97.5)).tolist())
     return low, high
 
 

@@ -424,9 +424,9 @@ def _split(samples: int | NDArray[Any], test_size: int) -> tuple[NDArray[np.int6
         order = rng.permutation(samples)
         return order[test_size:], order[:test_size]
     of_class = [np.flatnonzero(samples == one) for one in np.unique(samples)]
-    in_train = _shares(np.array([len(each) for each in of_class]), len(samples) - test_size, rng)
-    left = np.array([len(each) for each in of_class]) - in_train
-    in_test = _shares(left, test_size, rng)
+    counts = np.array([len(each) for each in of_class])
+    in_train = _shares(counts, len(samples) - test_size, rng)
+    in_test = _shares(counts - in_train, test_size, rng)
     parts: list[list[NDArray[np.int64]]] = [[], []]
     for each, first, second in zip(of_class, in_train, in_test, strict=True):
         shuffled = each[rng.permutation(len(each))]

@@ -25,13 +25,13 @@ from winit.activations import Activation, activation
 from winit.fields import Refused
 from winit.initializers import LayerShape, scheme
 from winit.initializers.biases import bias_rule
-from winit.layers import EPSILON, RESIDUALS, Layer, linears, quiet
+from winit.layers import EPSILON, RESIDUALS, Layer, linears
 from winit.losses import loss_of
 from winit.network import Member, Workspace, initialize, seeds_of
 from winit.queueing import WORKERS, spread
 from winit.seeds import generator
 from winit.spec import OUTPUT_FACTORS, Spec
-from winit.statistics import dead_and_saturated
+from winit.statistics import dead_and_saturated, sums_of_squares
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -136,7 +136,7 @@ def _second_moment_log10(values: torch.Tensor, squares: Array | None = None) -> 
     Scaled where squares under- or overflow. `squares` (N,) is their sum, where it is known.
     """
     if squares is None:
-        squares = _squares(values.flatten(1).numpy())
+        squares = sums_of_squares(values.flatten(1).numpy())
     found = squares
     scaled = np.flatnonzero(~((found > 1e-280) & (found < 1e300))).tolist()
     with np.errstate(divide="ignore"):
@@ -227,23 +227,16 @@ def _mean_squared_cosine(values: torch.Tensor) -> Array:
     return _mean_over_pairs(np.square(gram).sum(axis=(1, 2)), has_direction)
 
 
-def _squares(values: Array) -> Array:
-    """Return the sums of squares of the last axis, those beyond all numbers included."""
-    with quiet():
-        found: Array = np.vecdot(values, values)
-    return found
-
-
 def _are_distinct(weights: torch.Tensor) -> bool:
     """Return whether all rows of the weights (N, rows, columns) differ, by a few of their columns: False is a maybe."""
-    ordered = np.sort(_squares(weights[:, :, :: -(-weights.shape[2] // 8)].numpy()), axis=1)
+    ordered = np.sort(sums_of_squares(weights[:, :, :: -(-weights.shape[2] // 8)].numpy()), axis=1)
     return bool((ordered[:, 1:] > ordered[:, :-1]).all() and (ordered[:, -1] < np.inf).all())
 
 
 def _distinct(weights: torch.Tensor) -> tuple[Counts, Array]:
     """Return how many different rows each of the weights (N, rows, columns) has, (N,), and its sum of squares."""
     values = weights.numpy()
-    squares = _squares(values)
+    squares = sums_of_squares(values)
     is_zero = squares == 0
     if is_zero.any():
         is_zero[is_zero] = ~values[is_zero].any(axis=1)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from winit.activations import Activation
+from winit.layers import quiet
 from winit.losses import Loss
 from winit.network import Ensemble, Workspace, places
 
@@ -159,9 +160,14 @@ def _variance(flat: Tensor, mean: Tensor) -> Tensor:
 
 def _squares(values: Tensor) -> Tensor:
     """Return the sum of squares over all but the first axis."""
-    rows = values.flatten(1).numpy()
-    with np.errstate(over="ignore", invalid="ignore"):
-        return torch.from_numpy(np.vecdot(rows, rows))
+    return torch.from_numpy(sums_of_squares(values.flatten(1).numpy()))
+
+
+def sums_of_squares(values: Array) -> Array:
+    """Return the sums of squares over the last axis, those beyond all numbers included."""
+    with quiet():
+        found: Array = np.vecdot(values, values)
+    return found
 
 
 def _scaled(values: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
