@@ -85,7 +85,7 @@ def test_copies_of_neurons_are_counted() -> None:
 
 
 def test_who_has_no_correlation_is_named() -> None:
-    for name, end in (("zeros", "ends. None: zeros."), ("he_normal", "ends.")):
+    for name, end in (("zeros", "ends. Without a correlation: zeros."), ("he_normal", "ends.")):
         at = visit(initializer=name, initializers="orthogonal")
         (caption,) = [caption.value for caption in at.caption if caption.value.startswith("Dead: units")]
         assert caption.endswith(end)

@@ -250,9 +250,10 @@ def _lines(
     chart: Chart, signals: Sequence[Signal], palette: Palette, quantity: str, write: Callable[[float], str]
 ) -> None:
     looks = styles([one.spec.initializer for one in signals], palette)
-    for place, one in enumerate(signals):
+    medians = [np.median(getattr(one, quantity), axis=0) for one in signals]
+    for place, (one, middle) in enumerate(zip(signals, medians, strict=True)):
         name = one.spec.initializer
-        middle, look = np.median(getattr(one, quantity), axis=0), looks[name]
+        look = looks[name]
         chart.add_scatter(
             x=np.arange(1, one.spec.depth + 1),
             y=middle,
@@ -265,7 +266,7 @@ def _lines(
                 f"<b>{name}</b>, layer {layer}<br>{write(value)}" for layer, value in enumerate(middle, start=1)
             ],
         )
-    if not any(np.isfinite(np.median(getattr(one, quantity), axis=0)).any() for one in signals):
+    if not np.isfinite(np.concatenate(medians)).any():
         style.note(chart, "no values that are finite and not 0", x=0.5, y=0.5, palette=palette, xanchor="center")
     _layer_axis(chart, signals[0].spec.depth)
 

@@ -180,7 +180,7 @@ def show_layers(page: Page, studied: Sequence[Study]) -> None:
         chart = figures.correlations(signals, expected, ends, TOKENS, meta=page.meta)
         page.figure(chart, "Correlation of two inputs by layer, with theory", "correlation")
     without = [one.spec.initializer for one in signals if not np.isfinite(np.median(one.correlation, axis=0)).any()]
-    lack = f" None: {frame.literal(', '.join(without))}." if without else ""
+    lack = f" Without a correlation: {frame.literal(', '.join(without))}." if without else ""
     st.caption(
         "Dead: units whose derivative is 0 for every input. Saturated: a slope below a twentieth of the steepest. "
         "Correlation: mean cosine of the pre-activations of two inputs; dotted: theory; c*: where endless depth "
